@@ -1,0 +1,404 @@
+"""`Actor`: state that only its own handlers touch, scheduled on the node's loop.
+
+It costs no thread and no task. Plain handlers are called; ``async def`` handlers are driven, and
+get a task only when they suspend. Blocking work belongs into a `ThreadActor` or
+`Actor.run_in_thread`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import logging
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
+
+from puckstream.actors import lifecycle, links
+from puckstream.actors._pykka import PykkaActor, Stop, enlist
+from puckstream.actors.bounded import BoundedRef
+from puckstream.actors.mailbox import Bound
+from puckstream.actors.ref import ActorRef
+from puckstream.actors.reply import Reply
+from puckstream.actors.scheduler import CURRENT, Scheduler
+from puckstream.actors.signals import ExitReason, TaskDone, TaskFailed
+from puckstream.actors.state import DEAD, STARTING, STOPPING
+from puckstream.errors import InvalidOption, NodeNotRunning, StartFailed, TaskExists
+
+if TYPE_CHECKING:
+    from puckstream.clock import Timer
+    from puckstream.node import Node
+
+__all__ = ["NODE", "Actor"]
+
+T = TypeVar("T")
+logger = logging.getLogger("puckstream.actors")
+
+NODE: contextvars.ContextVar[Scheduler | None] = contextvars.ContextVar(
+    "puckstream.node", default=None
+)
+"""The engine of the node that was entered in this context; where ``Actor.start()`` starts."""
+
+_monitor_numbers = itertools.count(1)
+
+
+class Actor(PykkaActor):
+    """An actor of a puckstream node.
+
+    Subclass it, write ``on_receive``, and start it with ``node.spawn``, ``self.spawn``, as a
+    supervisor's child, or pykka's way with ``Actor.start()``.
+
+    An exception in a handler ends the actor with that reason; whoever asked gets the exception,
+    links and monitors get their signals, the supervisor decides. Raise `Refuse` to reject a
+    request and live.
+
+    ===============  ==========================================================================
+    class attribute  meaning
+    ===============  ==========================================================================
+    ``trap_exit``    exit signals arrive as `Exit` messages; that of the parent runs ``on_stop``
+    ``ask_errors``   ``"crash"`` (default), or ``"reply"``: an exception in a request goes to the
+                     asker and the actor lives (pykka's rule)
+    ``mailbox``      a `Bound`, or ``None`` for no bound
+    ===============  ==========================================================================
+    """
+
+    trap_exit: bool = False
+    ask_errors: Literal["crash", "reply"] = "crash"
+    mailbox: ClassVar[Bound | None] = None
+    child_type: ClassVar[Literal["worker", "supervisor"]] = "worker"
+
+    _ref_class: ClassVar[type[ActorRef[Any]]] = ActorRef
+    _threaded: ClassVar[bool] = False
+    _has_on_start: ClassVar[bool] = False
+    _has_on_stop: ClassVar[bool] = False
+
+    _actor_ref: ActorRef[Any] = cast("Any", None)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note which hooks the class has, so that starting 100,000 actors need not look.
+
+        Raises:
+            InvalidOption: if a class attribute has an impossible value.
+        """
+        super().__init_subclass__(**kwargs)
+        cls._has_on_start = cls.on_start not in (Actor.on_start, PykkaActor.on_start)
+        cls._has_on_stop = cls.on_stop not in (Actor.on_stop, PykkaActor.on_stop)
+        if cls.ask_errors not in ("crash", "reply"):
+            raise InvalidOption(f"{cls.__name__}.ask_errors", cls.ask_errors, "'crash' or 'reply'")
+        if cls.mailbox is not None:
+            if not isinstance(cls.mailbox, Bound):
+                raise InvalidOption(f"{cls.__name__}.mailbox", cls.mailbox, "a Bound, or None")
+            if not cls._threaded:
+                cls._ref_class = BoundedRef
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        """Create the actor; override it freely. Runs before the actor can receive anything."""
+
+    # -- pykka's surface
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
+        """Start an unsupervised actor on the current node, and return at once (pykka's verb).
+
+        The current node is that of the calling actor, or the one entered with ``with Node()`` in
+        this context. The constructor runs in the calling thread; a failing ``on_start`` is logged
+        and leaves a dead ref, as in pykka. Prefer ``node.spawn``, which tells the caller.
+
+        Raises:
+            NodeNotRunning: if there is no current node.
+            Exception: whatever the constructor raises.
+        """
+        current = CURRENT.get()
+        system = NODE.get() if current is None else current._system
+        if system is None or system.closed:
+            msg = f"{cls.__name__}.start() needs a running node: enter 'with Node()' first"
+            raise NodeNotRunning(msg)
+        ref = cls._ref_class(system, cls, system.next_id())
+        actor = cls.__new__(cls)
+        actor._actor_ref = ref
+        actor.__init__(*args, **kwargs)  # type: ignore[misc]  # the ref must be there before it
+        ref._actor = actor
+        ref._state = STARTING
+        ref._ensure_extra().listed = True
+        enlist(ref)
+        system.run_on_loop(_launch_listed, system, ref, actor)
+        return cast("ActorRef[Self]", ref)
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        msg = "a puckstream actor's mailbox is in its ref"
+        raise TypeError(msg)
+
+    @staticmethod
+    def _create_future() -> Reply[Any]:
+        return Reply()
+
+    def _start_actor_loop(self) -> None:
+        msg = "a puckstream actor is started by its node"
+        raise TypeError(msg)
+
+    @property
+    def actor_ref(self) -> ActorRef[Self]:  # type: ignore[override]  # ours has more to offer
+        """The actor's own ref, for giving to others."""
+        ref = self._actor_ref
+        if ref is None:
+            # An instance that nobody started, as tests of plain methods make them.
+            ref = self._actor_ref = self._ref_class(cast("Any", None), type(self), 0)
+            ref._state = DEAD
+        return cast("ActorRef[Self]", ref)
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]  # pykka stores it, here it is made on first use
+        """See `ActorRef.actor_urn`."""
+        return self.actor_ref.actor_urn
+
+    @property
+    def actor_inbox(self) -> Any:
+        """See `ActorRef.actor_inbox`."""
+        return self.actor_ref.actor_inbox
+
+    @property
+    def actor_stopped(self) -> Any:
+        """See `ActorRef.actor_stopped`."""
+        return self.actor_ref.actor_stopped
+
+    def stop(self) -> None:
+        """Stop this actor after the messages it already has; its reason is normal."""
+        ref = self.actor_ref
+        system = ref._system
+        if system.on_loop():
+            ref._deliver(Stop())
+        elif ref._state < STOPPING:
+            system.post_message(ref, Stop())
+
+    # -- hooks
+
+    def on_start(self) -> Any:
+        """Run before the first message; may be ``async def``. Raising means it did not start."""
+
+    def on_stop(self) -> Any:
+        """Run after a stop, or a trapped exit of the parent; may be ``async def``.
+
+        Not run when a handler raised (``on_failure`` is), when an untrapped exit signal arrives,
+        or on kill (OTP's ``terminate``).
+        """
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        """Run after a handler raised; may be ``async def``."""
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message; what it returns answers a request. May be ``async def``."""
+        logging.getLogger("pykka").warning("Unexpected message received by %s: %s", self, message)
+
+    def on_parent_exit(self, reason: ExitReason) -> bool:
+        """Decide whether the parent's end, for ``reason``, ends this actor. Only with ``trap_exit``.
+
+        The default is yes (OTP's gen_server).
+        """
+        del reason
+        return True
+
+    # -- what an actor can do
+
+    @property
+    def node(self) -> Node:
+        """The node this actor runs on.
+
+        Raises:
+            NodeNotRunning: if the actor's engine belongs to no node.
+        """
+        node = self._actor_ref._system.node
+        if node is None:
+            msg = f"{self} runs on a bare engine, without a node"
+            raise NodeNotRunning(msg)
+        return node
+
+    def exit(self, reason: object = "normal") -> None:
+        """End this actor with ``reason`` once the present handler returns."""
+        self.actor_ref.exit(reason)
+
+    def spawn(
+        self, actor_class: type[Actor], *args: Any, link: bool = False, **kwargs: Any
+    ) -> Reply[ActorRef[Any]]:
+        """Start an unsupervised actor on the same node.
+
+        Args:
+            link: link it to this actor before it starts.
+
+        Returns:
+            A reply with its ref, settled when its ``on_start`` has returned; already settled if
+            that did not suspend.
+
+        Raises (when awaited):
+            StartFailed: if its constructor or ``on_start`` raised.
+        """
+        system = self._actor_ref._system
+        partner = self._actor_ref if link else None
+        return system.perform(_spawn, system, actor_class, args, kwargs, partner)
+
+    def monitor(self, ref: ActorRef[Any]) -> int:
+        """Get one `Down` message when ``ref`` ends; at once if it is dead already.
+
+        Returns:
+            The monitor's number. Each call is a monitor of its own.
+        """
+        number = next(_monitor_numbers)
+        self._actor_ref._system.run_on_loop(links.monitor, self._actor_ref, ref, number)
+        return number
+
+    def demonitor(self, monitor: int) -> None:
+        """Take a monitor back; no `Down` of it arrives afterwards. Unknown numbers are ignored."""
+        self._actor_ref._system.run_on_loop(links.demonitor, self._actor_ref, monitor)
+
+    def link(self, ref: ActorRef[Any]) -> None:
+        """Link this actor and ``ref``: the end of one, unless normal, is a signal to the other.
+
+        Raises:
+            ActorDeadError: if ``ref`` is dead and this actor does not trap exits (OTP ``noproc``).
+        """
+        system = self._actor_ref._system
+        system.run_on_loop(links.link, system, self._actor_ref, ref)
+
+    def unlink(self, ref: ActorRef[Any]) -> None:
+        """Remove the link to ``ref``; no exit signal of it arrives afterwards."""
+        self._actor_ref._system.run_on_loop(links.unlink, self._actor_ref, ref)
+
+    def send_after(self, delay: float, message: Any) -> Callable[[], None]:
+        """Tell this actor ``message`` after ``delay`` seconds; ends with the actor.
+
+        Returns:
+            A function that takes the timer back.
+        """
+        ref = self._actor_ref
+        system = ref._system
+        key = object()
+
+        def fire() -> None:
+            extra = ref._ensure_extra()
+            if extra.timers is not None:
+                extra.timers.pop(key, None)
+            ref._deliver(message)
+
+        def arm() -> None:
+            if ref._state < STOPPING:
+                extra = ref._ensure_extra()
+                if extra.timers is None:
+                    extra.timers = {}
+                extra.timers[key] = system.clock.call_later(delay, fire)
+
+        def cancel() -> None:
+            extra = ref._extra
+            timer: Timer | None = None
+            if extra is not None and extra.timers is not None:
+                timer = extra.timers.pop(key, None)
+            if timer is not None:
+                timer.cancel()
+
+        system.run_on_loop(arm)
+        return lambda: system.run_on_loop(cancel)
+
+    def start_task(
+        self, name: str, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
+    ) -> None:
+        """Run ``await function(*args, **kwargs)`` beside this actor, as a task it owns.
+
+        The task's end arrives as a message, `TaskDone` or `TaskFailed`. When the actor ends the
+        task is cancelled, and unless it was killed the actor is not down before the task is.
+
+        Raises:
+            TaskExists: if a task of that name is running.
+        """
+        self._actor_ref._system.run_on_loop(self._start_task, name, function, args, kwargs)
+
+    def _start_task(
+        self,
+        name: str,
+        function: Callable[..., Coroutine[Any, Any, Any]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        ref = self._actor_ref
+        extra = ref._ensure_extra()
+        if extra.tasks is None:
+            extra.tasks = {}
+        tasks = extra.tasks
+        if name in tasks:
+            raise TaskExists(name, ref)
+        if ref._state >= STOPPING:
+            return
+        context = (ref._context or contextvars.copy_context()).copy()
+        task = ref._system.loop.create_task(
+            function(*args, **kwargs),
+            name=f"puckstream:{ref.actor_class.__name__}#{ref.id}:{name}",
+            context=context,
+        )
+        tasks[name] = task
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            if tasks.get(name) is task:
+                del tasks[name]
+            if task.cancelled():
+                ref._deliver(TaskFailed(name, asyncio.CancelledError()))
+            elif (error := task.exception()) is not None:
+                if not ref._deliver(TaskFailed(name, error)) and isinstance(error, Exception):
+                    logger.error("task %r of %s, which has ended, failed", name, ref, exc_info=error)
+            else:
+                ref._deliver(TaskDone(name, task.result()))
+
+        task.add_done_callback(ended)
+
+    def cancel_task(self, name: str) -> bool:
+        """Cancel the owned task ``name``; its end still arrives as a message.
+
+        Returns:
+            Whether there was such a task.
+        """
+        extra = self._actor_ref._extra
+        task = None if extra is None or extra.tasks is None else extra.tasks.get(name)
+        if task is None:
+            return False
+        self._actor_ref._system.run_on_loop(task.cancel)
+        return True
+
+    async def run_in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a blocking ``function(*args)`` in a worker thread and await its result.
+
+        Cancelling the wait does not stop the function: nothing in Python can.
+
+        Raises:
+            BaseException: whatever the function raises.
+        """
+        return await self._actor_ref._system.run_in_thread(function, *args)
+
+
+def _launch_listed(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
+    if ref.actor_class._has_on_start or ref.actor_class._threaded:
+        try:
+            lifecycle.launch(system, ref, actor)
+        except StartFailed:
+            return  # logged where it happened; pykka's start() returns a dead ref
+    else:
+        system.actors[ref.id] = ref
+        lifecycle._open(system, ref)
+
+
+def _spawn(
+    system: Scheduler,
+    actor_class: type[Actor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    partner: ActorRef[Any] | None,
+) -> ActorRef[Any] | Reply[ActorRef[Any]]:
+    ref = lifecycle.spawn(system, actor_class, args, kwargs)
+    if partner is not None:
+        links.link(system, partner, ref)
+    extra = ref._extra
+    if ref._state == STARTING and extra is not None and extra.started is not None:
+        return extra.started
+    return ref

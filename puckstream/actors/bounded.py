@@ -1,0 +1,106 @@
+"""The ref of an actor whose mailbox is bounded."""
+
+from __future__ import annotations
+
+import threading
+from threading import get_ident
+from typing import Any
+
+from puckstream.actors._pykka import Stop
+from puckstream.actors.mailbox import Bound, Request
+from puckstream.actors.ref import ActorRef
+from puckstream.actors.state import STOPPING
+from puckstream.errors import MailboxFull
+
+__all__ = ["BoundedRef"]
+
+
+
+class BoundedRef(ActorRef[Any]):
+    """Applies the actor's `Bound` to what others send; unbounded actors do not pay for it."""
+
+    __slots__ = ("_on_the_way", "_on_the_way_guard")
+
+    def __init__(self, system: Any, actor_class: Any, id: int) -> None:  # noqa: A002  # the field's name
+        super().__init__(system, actor_class, id)
+        # Messages posted by other threads which the loop has not taken in yet.
+        self._on_the_way = 0
+        self._on_the_way_guard = threading.Lock()
+
+    @property
+    def _bound(self) -> Bound:
+        bound: Bound | None = self.actor_class.mailbox
+        assert bound is not None
+        return bound
+
+    def tell(self, message: Any) -> None:
+        """Send ``message``, subject to the mailbox's bound.
+
+        Raises:
+            ActorDeadError: if the actor has stopped.
+            MailboxFull: if the mailbox is full and its policy is to refuse.
+            NodeNotRunning: from another thread, if the actor's node has shut down.
+        """
+        if self._state >= STOPPING:
+            raise self._dead()
+        self._offer(message)
+
+    def _send_request(self, request: Request) -> None:
+        if self._state >= STOPPING:
+            request.reply._reject(self._dead())
+            return
+        if type(request.message) is Stop:
+            super()._send_request(request)
+            return
+        try:
+            self._offer(request)
+        except MailboxFull as full:
+            request.reply._reject(full)
+
+    def _offer(self, message: Any) -> None:
+        if get_ident() == self._system.thread_id:
+            self._admit(message)
+            return
+        with self._on_the_way_guard:
+            if self._bound.policy == "refuse" and self._is_full():
+                raise MailboxFull(self, self._bound.capacity, message)
+            self._on_the_way += 1
+        self._system.post(self._arrive, message)
+
+    def _is_full(self) -> bool:
+        return self.mailbox_length + self._on_the_way >= self._bound.capacity
+
+    def _arrive(self, message: Any) -> None:
+        with self._on_the_way_guard:
+            self._on_the_way -= 1
+        if self._state >= STOPPING:
+            if type(message) is Request:
+                message.reply._reject(self._dead())
+            else:
+                self._system.dead_letters.add(self, message, "the actor stopped")
+            return
+        try:
+            self._admit(message)
+        except MailboxFull as full:
+            # The mailbox filled up after this one was let in: the bound holds, nobody waits here.
+            self._drop(message, full)
+
+    def _admit(self, message: Any) -> None:
+        bound = self._bound
+        if self.mailbox_length >= bound.capacity:
+            full = MailboxFull(self, bound.capacity, message)
+            if bound.policy == "refuse":
+                raise full
+            if bound.policy == "drop_new":
+                self._drop(message, full)
+                return
+            box = self._box
+            assert box is not None
+            self._drop(box.popleft(), full)
+        self._deliver(message)
+
+    def _drop(self, message: Any, full: MailboxFull) -> None:
+        if type(message) is Request:
+            message.reply._reject(full)
+        else:
+            self._system.dead_letters.add(self, message, "the mailbox was full")

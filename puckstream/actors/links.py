@@ -1,0 +1,154 @@
+"""Links, monitors and exit signals (OTP "Processes", chapter on errors).
+
+Everything here runs on the loop's thread, so that a link or monitor is either made or answered:
+there is no moment between. A supervisor's child keeps its side of the link in one slot, because
+100,000 children would otherwise need 100,000 tables.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from puckstream.actors.signals import NO_ACTOR, Down, Exit, ExitReason, Kill, ParentExit
+from puckstream.actors.state import DEAD
+
+if TYPE_CHECKING:
+    from puckstream.actors.ref import ActorRef
+    from puckstream.actors.scheduler import Scheduler
+
+__all__ = ["adopt", "demonitor", "disown", "link", "monitor", "notify", "signal", "unlink"]
+
+def adopt(parent: ActorRef[Any], child: ActorRef[Any]) -> None:
+    """Link ``child`` to its supervisor ``parent``."""
+    child._parent = parent
+    extra = parent._ensure_extra()
+    if extra.links is None:
+        extra.links = {}
+    extra.links[child] = None
+
+
+def disown(child: ActorRef[Any]) -> None:
+    """Unlink ``child`` from its parent; no exit signal passes between them any more."""
+    parent, child._parent = child._parent, None
+    if parent is not None and parent._extra is not None and parent._extra.links is not None:
+        parent._extra.links.pop(child, None)
+
+
+def link(system: Scheduler, one: ActorRef[Any], other: ActorRef[Any]) -> None:
+    """Link two actors; linking twice is linking once.
+
+    Raises:
+        ActorDeadError: if ``other`` is dead and ``one`` does not trap exits (OTP ``noproc``).
+    """
+    if one is other:
+        return
+    if other._state == DEAD:
+        if one._actor is not None and one._actor.trap_exit:
+            one._deliver(Exit(other, NO_ACTOR))
+            return
+        raise other._dead()
+    for this, peer in ((one, other), (other, one)):
+        extra = this._ensure_extra()
+        if extra.links is None:
+            extra.links = {}
+        extra.links[peer] = None
+
+
+def unlink(one: ActorRef[Any], other: ActorRef[Any]) -> None:
+    """Remove the link between two actors, that of a child and its parent included."""
+    for this, peer in ((one, other), (other, one)):
+        if this._parent is peer:
+            this._parent = None
+        if this._extra is not None and this._extra.links is not None:
+            this._extra.links.pop(peer, None)
+
+
+def monitor(watcher: ActorRef[Any], target: ActorRef[Any], number: int) -> None:
+    """Have ``watcher`` get one `Down` with ``number`` when ``target`` ends."""
+    if target._state == DEAD:
+        watcher._deliver(Down(number, target, NO_ACTOR))
+        return
+    extra = target._ensure_extra()
+    if extra.monitors is None:
+        extra.monitors = {}
+    extra.monitors[number] = watcher
+    own = watcher._ensure_extra()
+    if own.watching is None:
+        own.watching = {}
+    own.watching[number] = target
+
+
+def demonitor(watcher: ActorRef[Any], number: int) -> None:
+    """Take a monitor back; a `Down` of it that is still queued is removed (OTP ``flush``)."""
+    extra = watcher._extra
+    target = None if extra is None or extra.watching is None else extra.watching.pop(number, None)
+    if target is not None:
+        if target._extra is not None and target._extra.monitors is not None:
+            target._extra.monitors.pop(number, None)
+        return
+    box = watcher._box
+    if box:
+        for message in tuple(box):
+            if type(message) is Down and message.monitor == number:
+                box.remove(message)
+                return
+
+
+def notify(system: Scheduler, dead: ActorRef[Any], reason: ExitReason) -> None:
+    """Tell parent, links and monitors of ``dead`` that it ended, each exactly once."""
+    parent, dead._parent = dead._parent, None
+    if parent is not None:
+        if parent._extra is not None and parent._extra.links is not None:
+            parent._extra.links.pop(dead, None)
+        signal(system, parent, reason, dead, linked=True)
+    extra = dead._extra
+    if extra is None:
+        return
+    links, extra.links = extra.links, None
+    if links:
+        for peer in links:
+            peer_links = None if peer._extra is None else peer._extra.links
+            if peer_links is not None:
+                peer_links.pop(dead, None)
+            signal(system, peer, reason, dead, linked=True)
+            if peer._parent is dead:
+                peer._parent = None
+    monitors, extra.monitors = extra.monitors, None
+    if monitors:
+        for number, watcher in monitors.items():
+            if watcher._extra is not None and watcher._extra.watching is not None:
+                watcher._extra.watching.pop(number, None)
+            watcher._deliver(Down(number, dead, reason))
+    watching, extra.watching = extra.watching, None
+    if watching:
+        for number, target in watching.items():
+            if target._extra is not None and target._extra.monitors is not None:
+                target._extra.monitors.pop(number, None)
+
+
+def signal(
+    system: Scheduler,
+    target: ActorRef[Any],
+    reason: ExitReason,
+    source: ActorRef[Any] | None,
+    *,
+    linked: bool = False,
+) -> None:
+    """Carry out an exit signal from ``source`` (OTP ``exit/2``, and links).
+
+    Args:
+        linked: whether it comes over a link, where `Kill` has become `Killed` already and a
+            normal end of a peer means nothing.
+    """
+    actor = target._actor
+    if target._state == DEAD or actor is None:
+        return
+    if type(reason) is Kill and not linked:
+        system.kill(target)
+    elif actor.trap_exit:
+        if source is not None and source is target._parent:
+            target._deliver(ParentExit(reason))
+        else:
+            target._deliver(Exit(source, reason))
+    elif not (reason.normal and source is not target):
+        target._take_exit(reason)

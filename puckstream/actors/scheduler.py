@@ -1,0 +1,585 @@
+"""The engine of one node: a run queue of actors with work, served by one loop callback.
+
+Rules of this file:
+
+* Everything but `post`, `post_message` and `run_on_loop` belongs to the loop's thread.
+* An actor is in the run queue at most once, and handles one message at a time, also across an
+  ``await``; `puckstream.actors.state` has the states.
+* A turn is bounded in time, so that the loop serves its sockets and timers between turns.
+* Handlers run in their actor's own `contextvars` context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from threading import get_ident
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from puckstream.actors import lifecycle, links
+from puckstream.actors._pykka import PROXY_MESSAGES, Stop, run_proxy_message
+from puckstream.actors.mailbox import DeadLetters, Request
+from puckstream.actors.reply import Reply
+from puckstream.actors.signals import KILLED, NORMAL, ExitReason, ParentExit
+from puckstream.actors.state import (
+    DEAD,
+    EXITING,
+    IDLE,
+    QUEUED,
+    RUNNING,
+    STOPPING,
+    WAITING,
+)
+from puckstream.actors.timers import Deadlines
+from puckstream.actors.vessel import Finished, Vessel
+from puckstream.clock import Clock, LoopClock
+from puckstream.errors import NodeNotRunning, NotInActor, Refuse
+
+if TYPE_CHECKING:
+    from puckstream.actors.actor import Actor
+    from puckstream.actors.ref import ActorRef
+    from puckstream.node import Node
+
+__all__ = ["CURRENT", "Scheduler"]
+
+T = TypeVar("T")
+logger = logging.getLogger("puckstream.actors")
+
+CURRENT: Final[contextvars.ContextVar[ActorRef[Any] | None]] = contextvars.ContextVar(
+    "puckstream.actor", default=None
+)
+"""The actor whose code is running, its tasks included."""
+
+# A turn longer than this would delay sockets and timers; measured in docs/performance.md.
+TURN: Final = 0.004
+# Messages one actor may handle before the next one in the queue has its turn.
+BATCH: Final = 64
+# Requests that may be answered inside their caller, without a turn of the loop, before the loop
+# gets one all the same; and how deep such calls may nest.
+INLINE: Final = 128
+DEPTH: Final = 4
+
+_ENGINE_MESSAGES: Final = frozenset({Request, Stop, ParentExit, *PROXY_MESSAGES})
+_PROXY_MESSAGES: Final = frozenset(PROXY_MESSAGES)
+
+
+class Scheduler:
+    """Runs the actors of one node on one asyncio loop."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock | None = None, node: Node | None = None
+    ) -> None:
+        self.loop = loop
+        self.thread_id = get_ident()
+        self.clock: Clock = clock or LoopClock(loop)
+        self.node = node
+        self.actors: dict[int, ActorRef[Any]] = {}
+        self.ready: deque[ActorRef[Any]] = deque()
+        self.armed = False
+        self.spare_boxes: list[deque[Any]] = []
+        self.dead_letters = DeadLetters()
+        self.deadlines = Deadlines(self.clock)
+        self.threads: set[threading.Thread] = set()
+        self.zombies: dict[object, ActorRef[Any]] = {}
+        self.closed = False
+        self._running: ActorRef[Any] | None = None
+        self._depth = 0
+        self._inline_left = INLINE
+        self._inbound: deque[tuple[Any, ...]] = deque()
+        self._woken = False
+        self._spare: Vessel | None = None
+        self._ids = itertools.count(1)
+        self._context = contextvars.copy_context()
+        self._executor: ThreadPoolExecutor | None = None
+        self.next_id: Callable[[], int] = self._ids.__next__
+
+    # -- from any thread
+
+    def on_loop(self) -> bool:
+        """Whether this is the loop's thread."""
+        return get_ident() == self.thread_id
+
+    @staticmethod
+    def on_any_loop() -> bool:
+        """Whether this thread runs an event loop, which blocking would stop."""
+        return asyncio._get_running_loop() is not None  # noqa: SLF001  # None, not an exception
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Run ``function(*args)`` on the loop's thread, in order with this thread's messages.
+
+        Raises:
+            NodeNotRunning: if the node has shut down.
+        """
+        self._inbound.append((None, function, args))
+        self._wake()
+
+    def post_message(self, ref: ActorRef[Any], message: Any) -> None:
+        """Deliver ``message`` from another thread, in order.
+
+        Raises:
+            NodeNotRunning: if the node has shut down.
+        """
+        self._inbound.append((ref, message))
+        # One wake-up for all that arrives before the loop gets to it: waking the loop costs
+        # seven times as much as the message.
+        if not self._woken:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._woken = True
+        if self.closed:
+            self._refuse_inbound()
+            msg = "the node has shut down"
+            raise NodeNotRunning(msg)
+        try:
+            self.loop.call_soon_threadsafe(self._turn)
+        except RuntimeError:
+            self._refuse_inbound()
+            msg = "the node's event loop is closed"
+            raise NodeNotRunning(msg) from None
+
+    def run_on_loop(self, function: Callable[..., object], *args: Any) -> None:
+        """Run ``function(*args)`` now on the loop's thread, else as soon as it gets to it.
+
+        Raises:
+            NodeNotRunning: if the node has shut down.
+        """
+        if get_ident() == self.thread_id:
+            function(*args)
+        else:
+            self.post(function, *args)
+
+    def perform(self, function: Callable[..., T | Reply[T]], *args: Any) -> Reply[T]:
+        """Run ``function(*args)`` on the loop's thread; the reply has its result.
+
+        A function that returns a reply itself is waited for. On the loop's thread it runs before
+        this returns.
+
+        Raises:
+            NodeNotRunning: if the node has shut down.
+        """
+        reply: Reply[T] = Reply()
+
+        def run() -> None:
+            try:
+                result = function(*args)
+            except Exception as error:  # noqa: BLE001  # handed to whoever waits
+                reply._reject(error)
+                return
+            if isinstance(result, Reply):
+                result._when_done(lambda: _forward(cast("Reply[T]", result), reply))
+            else:
+                reply._resolve(result)
+
+        self.run_on_loop(run)
+        return reply
+
+    # -- the run queue
+
+    def arm(self) -> None:
+        """Ask the loop for a turn."""
+        self.armed = True
+        self.loop.call_soon(self._turn)
+
+    def enqueue(self, ref: ActorRef[Any], state: int | None = None) -> None:
+        """Put ``ref``, which is not queued, into the run queue."""
+        if state is not None:
+            ref._state = state
+        self.ready.append(ref)
+        if not self.armed:
+            self.arm()
+
+    def notice(self, ref: ActorRef[Any]) -> None:
+        """See to it that ``ref`` looks at its control lane soon."""
+        if ref._state == IDLE:
+            self.enqueue(ref, QUEUED)
+
+    def _turn(self) -> None:
+        self.armed = True
+        self._inline_left = INLINE
+        self._accept()
+        ready = self.ready
+        activate = self._activate
+        deadline = 0.0
+        served = 0
+        try:
+            while ready:
+                activate(ready.popleft())
+                served += 1
+                if not served & 15:
+                    if self._inbound:
+                        self._accept()
+                    now = time.perf_counter()
+                    if not deadline:
+                        deadline = now + TURN
+                    elif now > deadline:
+                        break
+        finally:
+            self.armed = False
+            if ready:
+                self.arm()
+
+    def _accept(self) -> None:
+        """Take in what other threads have sent; they append while this runs."""
+        self._woken = False
+        inbound = self._inbound
+        for _ in range(len(inbound)):
+            entry = inbound.popleft()
+            ref = entry[0]
+            if ref is None:
+                try:
+                    entry[1](*entry[2])
+                except Exception:
+                    logger.exception("an operation sent from another thread failed")
+            elif not ref._deliver(entry[1]):
+                lifecycle._return_to_sender(self, ref, entry[1])
+        if inbound and not self._woken:
+            self._woken = True
+            self.loop.call_soon(self._turn)
+
+    def _refuse_inbound(self) -> None:
+        inbound = self._inbound
+        while inbound:
+            try:
+                entry = inbound.popleft()
+            except IndexError:
+                return
+            if entry[0] is not None:
+                lifecycle._return_to_sender(self, entry[0], entry[1])
+
+    # -- one actor's turn
+
+    def _activate(self, ref: ActorRef[Any]) -> None:
+        if ref._state != QUEUED:
+            if ref._state == EXITING:
+                lifecycle.terminate(self, ref, ref._reason or KILLED, None)
+            return
+        ref._state = RUNNING
+        context = ref._context
+        if context is None:
+            context = self._new_context(ref)
+        outer, self._running = self._running, ref
+        context.run(self._batch, ref)
+        self._running = outer
+
+    def _new_context(self, ref: ActorRef[Any]) -> Context:
+        context = ref._context = self._context.copy()
+        context.run(CURRENT.set, ref)
+        return context
+
+    def _batch(self, ref: ActorRef[Any]) -> None:
+        actor = ref._actor
+        if actor is None:
+            return
+        receive = actor.on_receive
+        left = BATCH
+        message: Any = None
+        try:
+            while True:
+                extra = ref._extra
+                if extra is not None and extra.control:
+                    message = extra.control.popleft()
+                else:
+                    box = ref._box
+                    if not box:
+                        break
+                    message = box.popleft()
+                if type(message) in _ENGINE_MESSAGES:
+                    if self._engine_message(ref, actor, message):
+                        return
+                else:
+                    result = receive(message)
+                    if (
+                        result is not None
+                        and type(result) is CoroutineType
+                        and self._drive(ref, result, None)
+                    ):
+                        return
+                if ref._state != RUNNING:
+                    break
+                left -= 1
+                if not left:
+                    break
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it ends the actor only
+            self._failed(ref, actor, message, error)
+        self._settle(ref)
+
+    def _settle(self, ref: ActorRef[Any]) -> None:
+        """Decide what becomes of an actor whose handler has returned."""
+        state = ref._state
+        if state == RUNNING:
+            box = ref._box
+            if box or (ref._extra is not None and ref._extra.control):
+                self.enqueue(ref, QUEUED)
+            else:
+                ref._state = IDLE
+                if box is not None:
+                    # An empty deque is 600 bytes; idle actors share a few.
+                    ref._box = None
+                    if len(self.spare_boxes) < 64:
+                        self.spare_boxes.append(box)
+        elif state == EXITING:
+            lifecycle.terminate(self, ref, ref._reason or KILLED, None)
+
+    def _engine_message(self, ref: ActorRef[Any], actor: Actor, message: Any) -> bool:
+        """Handle a message that is the engine's; true if the actor takes no more now."""
+        kind = type(message)
+        if kind is Request:
+            inner = message.message
+            kind = type(inner)
+            if kind in _PROXY_MESSAGES:
+                result = run_proxy_message(actor, inner)
+            elif kind is Stop:
+                ref._on_death(lambda _ref, _reason: message.reply._resolve(None))
+                lifecycle.terminate(self, ref, NORMAL, "stop")
+                return True
+            else:
+                result = actor.on_receive(inner)
+            if result is not None and type(result) is CoroutineType:
+                return self._drive(ref, result, message)
+            message.reply._resolve(result)
+            return False
+        if kind is Stop:
+            lifecycle.terminate(self, ref, NORMAL, "stop")
+            return True
+        if kind is ParentExit:
+            if actor.on_parent_exit(message.reason):
+                lifecycle.terminate(self, ref, message.reason, "stop")
+                return True
+            return False
+        result = run_proxy_message(actor, message)
+        return type(result) is CoroutineType and self._drive(ref, result, None)
+
+    # -- handlers that are coroutines
+
+    def _drive(
+        self, ref: ActorRef[Any], coroutine: Coroutine[Any, Any, Any], request: Request | None
+    ) -> bool:
+        """Run ``coroutine`` up to its end or its first suspension; true if it suspended."""
+        vessel = self._spare or Vessel(self.loop)
+        self._spare = None
+        loop = self.loop
+        outer = asyncio.current_task(loop) if self._depth else None
+        if outer is not None:
+            asyncio.tasks._leave_task(loop, outer)
+        asyncio.tasks._enter_task(loop, vessel.task)
+        try:
+            suspended_on = coroutine.send(None)
+        except StopIteration as stop:
+            if request is not None:
+                request.reply._resolve(stop.value)
+            return False
+        else:
+            ref._state = WAITING if ref._state == RUNNING else ref._state
+            extra = ref._ensure_extra()
+            extra.vessel = vessel
+            extra.request = request
+            context = ref._context
+            assert context is not None
+            vessel.take_over(ref, coroutine, context, _handler_finished, suspended_on)
+            if ref._state in (EXITING, DEAD):
+                vessel.task.cancel()
+            vessel = None  # type: ignore[assignment]  # it is no spare any more
+            return True
+        finally:
+            if vessel is not None:
+                asyncio.tasks._leave_task(loop, vessel.task)
+                self._keep_spare(vessel)
+            else:
+                asyncio.tasks._leave_task(loop, cast("Any", extra.vessel).task)
+            if outer is not None:
+                asyncio.tasks._enter_task(loop, outer)
+
+    def _keep_spare(self, vessel: Vessel) -> None:
+        if vessel.task.done() or vessel.task.cancelling() or self._spare is not None or self.closed:
+            # Whoever took it for the current task has cancelled it: it is no use to others.
+            vessel.abandon()
+        else:
+            self._spare = vessel
+
+    def hand_over(
+        self,
+        ref: ActorRef[Any],
+        coroutine: Coroutine[Any, Any, Any],
+        finished: Finished,
+        *,
+        begun: bool,
+    ) -> None:
+        """Have a task of its own run ``coroutine`` for ``ref``."""
+        vessel = Vessel(self.loop)
+        ref._ensure_extra().vessel = vessel
+        context = ref._context or self._new_context(ref)
+        vessel.take_over(ref, coroutine, context, finished, begun=begun)
+
+    def run_in_context(self, ref: ActorRef[Any], function: Callable[..., T], *args: Any) -> T:
+        """Call ``function(*args)`` as the code of ``ref``."""
+        context = ref._context or self._new_context(ref)
+        outer, self._running = self._running, ref
+        try:
+            if CURRENT.get() is ref:
+                # Already inside: a context cannot be entered twice.
+                return function(*args)
+            return context.run(function, *args)
+        finally:
+            self._running = outer
+
+    def interrupt(self, ref: ActorRef[Any]) -> None:
+        """Cancel the suspended handler or ``on_start`` of ``ref``."""
+        extra = ref._extra
+        if extra is not None and extra.vessel is not None:
+            extra.vessel.task.cancel()
+
+    def _failed(
+        self, ref: ActorRef[Any], actor: Actor, message: Any, error: BaseException
+    ) -> None:
+        """Decide what an exception from a handler means; the actor lives on after a refusal."""
+        reply = message.reply if type(message) is Request else None
+        if isinstance(error, Refuse):
+            if reply is not None:
+                reply._reject(error.error)
+            else:
+                logger.info("%s refused a message nobody waits for: %s", ref, error)
+            return
+        if reply is not None:
+            if isinstance(error, Exception) and actor.ask_errors == "reply":
+                logger.info("Exception returned from %s to caller:", ref, exc_info=error)
+                reply._reject(error)
+                return
+            reply._reject(error)
+        if ref._state < STOPPING:
+            if ref._state == EXITING and isinstance(error, asyncio.CancelledError):
+                lifecycle.terminate(self, ref, ref._reason or KILLED, None)
+            else:
+                lifecycle.crash(self, ref, error)
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+
+    # -- requests answered inside their caller
+
+    def may_inline(self) -> bool:
+        """Whether a request may be handled now, inside its caller."""
+        return self._inline_left > 0 and self._depth < DEPTH
+
+    def run_inline(self, ref: ActorRef[Any], request: Request) -> None:
+        """Have an idle actor handle ``request`` now."""
+        self._inline_left -= 1
+        self._depth += 1
+        ref._open_box().append(request)
+        ref._state = QUEUED
+        try:
+            self._activate(ref)
+        finally:
+            self._depth -= 1
+
+    def is_handling(self, ref: ActorRef[Any]) -> bool:
+        """Whether the code now running is a handler of ``ref`` (not a task it owns)."""
+        if self._running is ref:
+            return True
+        vessel = None if ref._extra is None else ref._extra.vessel
+        return vessel is not None and asyncio.current_task(self.loop) is vessel.task
+
+    # -- exits
+
+    def send_exit(self, target: ActorRef[Any], reason: ExitReason) -> None:
+        """Send ``reason`` to ``target`` as an exit signal of the running code; from any thread."""
+        self.run_on_loop(links.signal, self, target, reason, CURRENT.get())
+
+    def kill(self, ref: ActorRef[Any]) -> None:
+        """End ``ref`` at once."""
+        lifecycle.kill(self, ref)
+
+    def haunt(self, ref: ActorRef[Any], task: asyncio.Task[Any]) -> None:
+        """Cancel a task of a killed actor, and count it until it has ended."""
+        if not task.done():
+            self.zombies[task] = ref
+            task.add_done_callback(lambda done: self.zombies.pop(done, None))
+            task.cancel()
+
+    def current_actor(self, operation: str) -> Actor:
+        """Return the actor whose code is calling.
+
+        Raises:
+            NotInActor: if there is none.
+        """
+        ref = CURRENT.get()
+        if ref is None or ref._actor is None:
+            msg = f"{operation} acts for the calling actor, and no actor is calling"
+            raise NotInActor(msg)
+        return cast("Actor", ref._actor)
+
+    # -- threads for blocking work
+
+    def run_in_thread(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """Run a blocking ``function(*args)`` in a worker thread of the node."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(thread_name_prefix="puckstream-worker")
+        context = contextvars.copy_context()
+        return self.loop.run_in_executor(self._executor, lambda: context.run(function, *args))
+
+    # -- the end
+
+    async def close(self, grace: float = 2.0) -> None:
+        """End the engine: kill what still lives, wait ``grace`` seconds for zombies. Idempotent."""
+        if self.closed:
+            return
+        for ref in tuple(self.actors.values()):
+            lifecycle.kill(self, ref)
+        self.closed = True
+        self.deadlines.close()
+        if self._spare is not None:
+            spare, self._spare = self._spare, None
+            spare.abandon()
+            await asyncio.wait([spare.task])
+        waiting = {task for task in self.zombies if isinstance(task, asyncio.Task)}
+        if waiting:
+            await asyncio.wait(waiting, timeout=grace)
+        if self.threads:
+            await asyncio.to_thread(_join, tuple(self.threads), grace)
+        for zombie, ref in self.zombies.items():
+            logger.error("%s was killed but still runs: %r", ref, zombie)
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        self._refuse_inbound()
+
+
+def _forward(source: Reply[T], target: Reply[T]) -> None:
+    try:
+        target._resolve(source.get())
+    except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+        target._reject(error)
+
+
+def _join(threads: tuple[threading.Thread, ...], grace: float) -> None:
+    deadline = time.monotonic() + grace
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0.0))
+
+
+def _handler_finished(ref: ActorRef[Any], value: Any, error: BaseException | None) -> None:
+    """Take an actor up again after the handler that was suspended has ended."""
+    system = ref._system
+    extra = ref._extra
+    request = None
+    if extra is not None:
+        extra.vessel = None
+        request, extra.request = extra.request, None
+    state = ref._state
+    actor = ref._actor
+    if state == DEAD or actor is None:
+        return
+    if state == WAITING:
+        ref._state = RUNNING
+    if error is not None:
+        system._failed(ref, actor, request, error)
+    elif request is not None:
+        request.reply._resolve(value)
+    system._settle(ref)

@@ -1,0 +1,71 @@
+"""Deadlines of pending calls: one timer for all that share a timeout.
+
+Most calls are answered long before their timeout, so a timer each would be wasted on them. Calls
+with equal timeouts fall due in the order they were made; a queue per timeout value and one clock
+callback for its head is enough.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from puckstream.actors._pykka import AskTimeout
+
+if TYPE_CHECKING:
+    from puckstream.actors.ref import ActorRef
+    from puckstream.actors.reply import Reply
+    from puckstream.clock import Clock, Timer
+
+__all__ = ["Deadlines"]
+
+
+class Deadlines:
+    """Fails replies with `CallTimeout` when their time is over. Belongs to the loop's thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._queues: dict[float, deque[tuple[float, Reply[Any], ActorRef[Any]]]] = {}
+        self._timers: dict[float, Timer] = {}
+
+    def add(self, reply: Reply[Any], timeout: float, ref: ActorRef[Any]) -> None:
+        """Fail ``reply`` unless ``ref`` answers within ``timeout`` seconds.
+
+        Amortised constant time: answered calls at the head are dropped on the way.
+        """
+        due = self._clock.now() + timeout
+        queue = self._queues.get(timeout)
+        if queue is None:
+            queue = self._queues[timeout] = deque()
+            self._timers[timeout] = self._clock.call_later(timeout, self._expire, timeout)
+        elif len(queue) > 32 and queue[0][1].done:
+            while queue and queue[0][1].done:
+                queue.popleft()
+        elif len(queue) > 1024 and len(queue) & (len(queue) - 1) == 0:
+            # One slow call at the head must not keep the answered ones behind it in memory.
+            pending = [entry for entry in queue if not entry[1].done]
+            queue.clear()
+            queue.extend(pending)
+        queue.append((due, reply, ref))
+
+    def _expire(self, timeout: float) -> None:
+        queue = self._queues[timeout]
+        now = self._clock.now()
+        while queue:
+            due, reply, ref = queue[0]
+            if not reply.done and due > now:
+                # Never less than what is left: a loop's timer may fire a clock tick early.
+                self._timers[timeout] = self._clock.call_later(due - now, self._expire, timeout)
+                return
+            queue.popleft()
+            if not reply.done:
+                msg = f"{ref} did not reply within {timeout} seconds"
+                reply._reject(AskTimeout(msg))  # noqa: SLF001  # reply and deadlines are one engine
+        del self._queues[timeout], self._timers[timeout]
+
+    def close(self) -> None:
+        """Forget every deadline."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._queues.clear()

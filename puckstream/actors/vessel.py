@@ -1,0 +1,116 @@
+"""A task that takes over a handler which turned out to suspend.
+
+An ``async def`` handler is first driven directly, which costs no task. Code in it may still ask
+for ``asyncio.current_task()``: ``asyncio.timeout`` and anyio do, and keep it for later. So that
+they get the task which will drive the handler if it suspends, a spare one stands ready, is
+*current* during the direct drive, and takes the coroutine over at its first suspension.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from puckstream.actors.ref import ActorRef
+
+__all__ = ["Finished", "Vessel"]
+
+Finished = Callable[["ActorRef[Any]", Any, BaseException | None], None]
+"""Called with the actor, the coroutine's value, and its exception if it raised."""
+
+
+class Vessel:
+    """One task, waiting for a coroutine to carry on with."""
+
+    __slots__ = ("_cargo", "_handed", "task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._handed: asyncio.Future[None] = loop.create_future()
+        self._cargo: tuple[Any, ...] | None = None
+        self.task: asyncio.Task[None] = loop.create_task(self._run(), name="puckstream:spare")
+
+    def take_over(
+        self,
+        ref: ActorRef[Any],
+        coroutine: Coroutine[Any, Any, Any],
+        context: Context,
+        finished: Finished,
+        suspended_on: object = None,
+        *,
+        begun: bool = True,
+    ) -> None:
+        """Drive ``coroutine`` to its end in ``context``, then call ``finished``.
+
+        Args:
+            suspended_on: what the coroutine yielded when it suspended.
+            begun: whether it was driven up to that point, or not started at all.
+        """
+        self.task.set_name(f"puckstream:{ref.actor_class.__name__}#{ref.id}")
+        self._cargo = (ref, coroutine, context, finished, suspended_on, begun)
+        if not self._handed.done():
+            self._handed.set_result(None)
+
+    def abandon(self) -> None:
+        """End a spare task that was never needed."""
+        self.task.cancel()
+
+    async def _run(self) -> None:
+        cancelled = None
+        try:
+            await self._handed
+        except asyncio.CancelledError as error:
+            # Cancelled by whoever took it for the current task, or as a spare at shutdown.
+            cancelled = error
+        if self._cargo is None:
+            return
+        ref, coroutine, context, finished, suspended_on, begun = self._cargo
+        self._cargo = None
+        value: Any = None
+        failure: BaseException | None = None
+        try:
+            value = await _carry_on(coroutine, context, suspended_on, begun, cancelled)
+        except (KeyboardInterrupt, SystemExit) as error:
+            failure = error
+            if isinstance(error, KeyboardInterrupt):
+                # Ctrl-C belongs to the program; the actor it hit ends as well.
+                finished(ref, None, error)
+                raise
+        except BaseException as error:  # noqa: BLE001  # it becomes the actor's exit reason
+            failure = error
+        finished(ref, value, failure)
+
+
+@types.coroutine
+def _carry_on(
+    coroutine: Coroutine[Any, Any, Any],
+    context: Context,
+    suspended_on: Any,
+    begun: bool,
+    cancelled: BaseException | None,
+) -> Generator[Any, Any, Any]:
+    """Drive ``coroutine`` inside a task, each step in the actor's own context."""
+    send, throw = coroutine.send, coroutine.throw
+    try:
+        if not begun:
+            suspended_on = context.run(send, None)
+        if cancelled is not None:
+            # The task was cancelled between the suspension and now, so the asyncio future the
+            # coroutine waits for has not been told.
+            if isinstance(suspended_on, asyncio.Future):
+                suspended_on.cancel()
+            suspended_on = context.run(throw, cancelled)
+        while True:
+            try:
+                sent = yield suspended_on
+            except BaseException as error:  # noqa: BLE001  # thrown on into the coroutine
+                suspended_on = context.run(throw, error)
+            else:
+                suspended_on = context.run(send, sent)
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        coroutine.close()
