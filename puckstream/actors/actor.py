@@ -8,6 +8,7 @@ get a task only when they suspend. Blocking work belongs into a `ThreadActor` or
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
 import logging
@@ -116,10 +117,7 @@ class Actor(PykkaActor):
             raise NodeNotRunning(msg)
         ref = cls._ref_class(system, cls, system.next_id())
         actor = cls.__new__(cls)
-        actor._actor_ref = ref
-        actor.__init__(*args, **kwargs)  # type: ignore[misc]  # the ref must be there before it
-        ref._actor = actor
-        ref._state = STARTING
+        lifecycle.construct(ref, actor, args, kwargs)
         ref._ensure_extra().listed = True
         enlist(ref)
         system.run_on_loop(_launch_listed, system, ref, actor)
@@ -378,14 +376,9 @@ class Actor(PykkaActor):
 
 
 def _launch_listed(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
-    if ref.actor_class._has_on_start or ref.actor_class._threaded:
-        try:
-            lifecycle.launch(system, ref, actor)
-        except StartFailed:
-            return  # logged where it happened; pykka's start() returns a dead ref
-    else:
-        system.actors[ref.id] = ref
-        lifecycle._open(system, ref)
+    with contextlib.suppress(StartFailed):
+        # Logged where it happened; pykka's start() has returned the ref already.
+        lifecycle.launch(system, ref, actor)
 
 
 def _spawn(

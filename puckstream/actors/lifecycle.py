@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
     from puckstream.actors.scheduler import Scheduler
 
-__all__ = ["Hook", "crash", "die", "kill", "launch", "spawn", "terminate"]
+__all__ = ["Hook", "construct", "crash", "die", "kill", "launch", "spawn", "terminate"]
 
 logger = logging.getLogger("puckstream.actors")
 
@@ -55,16 +55,33 @@ def spawn(
     """
     ref = actor_class._ref_class(system, actor_class, system.next_id())
     actor = actor_class.__new__(actor_class)
-    actor._actor_ref = ref
     try:
-        actor.__init__(*args, **kwargs)  # type: ignore[misc]  # the ref must be there before it
+        construct(ref, actor, args, kwargs)
     except Exception as error:
         raise StartFailed(actor_class.__name__, Crash(error)) from error
-    ref._actor = actor
     if parent is not None:
         links.adopt(parent, ref)
     launch(system, ref, actor)
     return ref
+
+
+def construct(
+    ref: ActorRef[Any], actor: Actor, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Run the constructor with ref and actor already joined, and messages held back.
+
+    Raises:
+        BaseException: whatever the constructor raises; the ref is dead then.
+    """
+    actor._actor_ref = ref
+    ref._actor = actor
+    ref._state = STARTING
+    try:
+        actor.__init__(*args, **kwargs)  # type: ignore[misc]  # the ref must be there before it
+    except BaseException:
+        ref._state = DEAD
+        ref._actor = None
+        raise
 
 
 def launch(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
@@ -76,11 +93,9 @@ def launch(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
     system.actors[ref.id] = ref
     actor_class = ref.actor_class
     if actor_class._threaded:
-        ref._state = STARTING
         ref._ensure_extra().started = Reply()
         ref._start_thread(actor)  # type: ignore[attr-defined]  # a ThreadRef
     elif actor_class._has_on_start:
-        ref._state = STARTING
         try:
             result: Any = system.run_in_context(ref, actor.on_start)
         except BaseException as error:
@@ -93,16 +108,18 @@ def launch(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
             system.hand_over(ref, result, _on_start_finished, begun=False)
         else:
             _open(system, ref)
+    else:
+        _open(system, ref)
 
 
 def _open(system: Scheduler, ref: ActorRef[Any]) -> None:
     if ref._state == EXITING:
         terminate(system, ref, ref._reason or KILLED, None)
     elif ref._state == STARTING:
-        ref._state = IDLE
         if ref._box or (ref._extra is not None and ref._extra.control):
-            ref._state = QUEUED
-            system.enqueue(ref, state=QUEUED)
+            system.enqueue(ref, QUEUED)
+        else:
+            ref._state = IDLE
 
 
 def _start_failed(system: Scheduler, ref: ActorRef[Any], error: BaseException) -> None:

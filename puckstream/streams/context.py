@@ -41,7 +41,7 @@ class Context:
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         given = cast("object", messages)
         if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-            raise InvalidOption("messages", given, "give a list of messages")
+            raise InvalidOption(option="messages", value=given, expected="give a list of messages")
         checked = tuple(_checked(message, index) for index, message in enumerate(messages))
         object.__setattr__(self, "_messages", checked)
 
@@ -96,7 +96,8 @@ class Context:
     def reply(self, response: Response) -> Context:
         """Return this context with ``response`` as the model's turn; structure becomes JSON."""
         text = response.text
-        return self.assistant(text if text or not response.tool_calls else None, response.tool_calls)
+        only_tools = not text and response.tool_calls
+        return self.assistant(None if only_tools else text, response.tool_calls)
 
     def to_messages(self, system_prompt: str | None = None) -> tuple[dict[str, Any], ...]:
         """Return the messages as plain dicts, ready for JSON and for the caller to keep.
@@ -179,7 +180,8 @@ def _checked(message: object, index: int) -> dict[str, Any]:
     copy = _copied_mapping(cast("Mapping[object, object]", message))
     role = copy.get("role")
     if not isinstance(role, str) or not role:
-        raise InvalidOption(f"{option}.role", role, 'give a text such as "user" or "assistant"')
+        option += ".role"
+        raise InvalidOption(option, role, 'give a text such as "user" or "assistant"')
     content = copy.get("content")
     if content is not None:
         copy["content"] = check_prompt(content, option=f"{option}.content")

@@ -31,7 +31,8 @@ three kinds are terminal: exactly one of them ends every stream.
 from __future__ import annotations
 
 import reprlib
-from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, TypeAlias, TypeVar, TypeVarTuple
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, Self, TypeAlias
+from typing import TypeVar, TypeVarTuple
 
 from puckstream.backends.base import Chunk, Usage
 from puckstream.errors import StreamError
@@ -120,7 +121,7 @@ class Event(tuple[*Payload]):
     @property
     def kind(self) -> str:
         """What happened: the first item of the tuple."""
-        return str(self[0])
+        return str(self[0])  # type: ignore[misc]  # no event is empty
 
     def to_dict(self, stream_id: str) -> dict[str, Any]:
         """Return the event ready for JSON: ``stream``, ``seq``, ``type``, and what its kind adds.
@@ -142,7 +143,7 @@ class Event(tuple[*Payload]):
         return f"<{self.kind} #{self.seq} {self._brief()}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_restored, (type(self), tuple(self), self.__dict__))
+        return (_restored, (type(self), (*self,), self.__dict__))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         msg = f"an event cannot be changed ({name})"
@@ -200,7 +201,7 @@ class StartedEvent(Event[Literal["started"], StartInfo]):
 
     __match_args__ = ("info",)
 
-    def __new__(cls, info: StartInfo, *, seq: int = 0) -> StartedEvent:
+    def __new__(cls, info: StartInfo, *, seq: int = 0) -> Self:
         """Make the event ``("started", info)``."""
         return _restored(cls, ("started", info), {"seq": seq})
 
@@ -218,7 +219,7 @@ class RetryingEvent(Event[Literal["retrying"], RetryInfo]):
 
     __match_args__ = ("info",)
 
-    def __new__(cls, info: RetryInfo, *, seq: int = 0) -> RetryingEvent:
+    def __new__(cls, info: RetryInfo, *, seq: int = 0) -> Self:
         """Make the event ``("retrying", info)``."""
         return _restored(cls, ("retrying", info), {"seq": seq})
 
@@ -240,7 +241,7 @@ class DoneEvent(Event[Literal["done"], Response, Context]):
     __match_args__ = ("response", "context")
     terminal = True
 
-    def __new__(cls, response: Response, context: Context, *, seq: int = 0) -> DoneEvent:
+    def __new__(cls, response: Response, context: Context, *, seq: int = 0) -> Self:
         """Make the event ``("done", response, context)``."""
         return _restored(cls, ("done", response, context), {"seq": seq})
 
@@ -276,7 +277,7 @@ class ErrorEvent(Event[Literal["error"], StreamError]):
 
     def __new__(
         cls, reason: StreamError, *, content: Any = "", usage: Usage | None = None, seq: int = 0
-    ) -> ErrorEvent:
+    ) -> Self:
         """Make the event ``("error", reason)``."""
         return _restored(cls, ("error", reason), {"seq": seq, "content": content, "usage": usage})
 
@@ -322,7 +323,7 @@ class CancelledEvent(Event[Literal["cancelled"], Any]):
         by: Any = None,
         usage: Usage | None = None,
         seq: int = 0,
-    ) -> CancelledEvent:
+    ) -> Self:
         """Make the event ``("cancelled", content)``."""
         extras = {"seq": seq, "reason": reason, "by": by, "usage": usage}
         return _restored(cls, ("cancelled", content), extras)
@@ -379,9 +380,9 @@ def chunk_event(chunk: Chunk, seq: int = 0) -> StreamEvent:
             type_ = "unknown"
         elif type_ in _OWN_KINDS:
             msg = f"a chunk cannot be of type {type_!r}, which is an event of the stream itself"
-            raise StreamError("protocol", msg)
+            raise StreamError(kind="protocol", message=msg)
     # Thousands are made a second: this is _restored() without its call and its loop.
-    event: Any = tuple.__new__(cls, (type_, chunk))
+    event = tuple.__new__(cls, (type_, chunk))
     event.__dict__["seq"] = seq
     return event
 
@@ -392,7 +393,7 @@ def stream_message(stream_id: str, event: E) -> tuple[Literal["puck_stream"], st
 
 
 def _restored(cls: type[E], items: tuple[Any, ...], extras: dict[str, Any]) -> E:
-    event: Any = tuple.__new__(cls, items)
+    event = tuple.__new__(cls, items)
     event.__dict__.update(extras)
     return event
 

@@ -20,6 +20,7 @@ other       only its metadata is looked at
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -67,14 +68,15 @@ class ToolCall:
             value = json.loads(self.arguments)
         except (ValueError, RecursionError) as error:
             problem = f"are not JSON: {error}"
-            raise StreamError("parse", self._complain(problem)) from error
+            raise self._unreadable(problem) from error
         if not isinstance(value, dict):
-            raise StreamError("parse", self._complain("are not a JSON object"))
+            raise self._unreadable(problem="are not a JSON object")
         return cast("dict[str, Any]", value)
 
-    def _complain(self, problem: str) -> str:
-        shown = self.arguments if len(self.arguments) <= 80 else f"{self.arguments[:77]}..."
-        return f"the arguments of tool call {self.name!r} ({self.id}) {problem}; got {shown!r}"
+    def _unreadable(self, problem: str) -> StreamError:
+        call = f"tool call {self.name!r} ({self.id})"
+        shown = reprlib.repr(self.arguments)
+        return StreamError("parse", f"the arguments of {call} {problem}; got {shown}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,7 @@ class ResponseBuilder:
                 self._thinking.append(content)
                 self._thinking_chars += len(content)
             elif content is not None:
-                raise _broken("a thinking chunk must hold text", content)
+                raise _broken(problem="a thinking chunk must hold text", content=content)
         elif type_ == "tool_use":
             self._add_tool_use(content, metadata)
         if metadata:
@@ -243,23 +245,23 @@ class ResponseBuilder:
             if not content:
                 return
             if self._struct is not None:
-                raise _broken("text came after structured content", content)
+                raise _broken(problem="text cannot follow structured content", content=content)
             self._text.append(content)
             self._chars += len(content)
         elif content is not None:
             if self._text:
-                raise _broken("structured content came after text", content)
+                raise _broken(problem="structured content cannot follow text", content=content)
             self._struct = content
 
     def _add_tool_use(self, content: Any, metadata: Mapping[str, Any]) -> None:
-        delta = metadata.get("arguments", content)
+        delta = metadata.get("arguments", content=content)
         if delta is None:
             delta = ""
         elif isinstance(delta, Mapping):
             # Some providers send the arguments whole and already decoded.
             delta = json.dumps(plain(cast("object", delta)))
         elif not isinstance(delta, str):
-            raise _broken("the arguments of a tool call must be text", delta)
+            raise _broken(problem="the arguments of a tool call must be text", content=delta)
         call = self._find_call(metadata.get("index"), str(metadata.get("id") or ""))
         call.name = call.name or str(metadata.get("name") or "")
         call.arguments.append(delta)
@@ -301,7 +303,7 @@ class ResponseBuilder:
 
 
 def _broken(problem: str, content: object) -> StreamError:
-    return StreamError("protocol", f"{problem} (a chunk's content of type {type(content).__name__})")
+    return StreamError("protocol", f"{problem}, and a chunk held {type(content).__name__}")
 
 
 def _joined(parts: list[str]) -> str:

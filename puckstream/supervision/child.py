@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
+from types import NoneType
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from puckstream.errors import InvalidSpec
@@ -274,7 +275,7 @@ def child(
         type = cast("ChildType", of_class) if isinstance(of_class, str) else "worker"
     if shutdown is _Unset.UNSET:
         shutdown = getattr(start, "shutdown", _Unset.UNSET)
-        if shutdown is not None and not isinstance(shutdown, (int, float, str)):
+        if isinstance(shutdown, bool) or not isinstance(shutdown, (int, float, str, NoneType)):
             shutdown = None if type == "supervisor" else 5.0
     return ChildSpec(
         _name_of(start) if id is None else id,
@@ -378,9 +379,10 @@ def _is_count(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    # Also false for NaN; math.isfinite overflows on a huge int.
+    return -math.inf < value < math.inf
 
 
 def _is_hashable(value: object) -> bool:
