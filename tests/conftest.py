@@ -16,7 +16,6 @@ import functools
 import gc
 import importlib
 import inspect
-import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -152,7 +151,7 @@ def open_sockets() -> set[str]:
     if folder.is_dir():
         for entry in folder.iterdir():
             try:
-                target = os.readlink(entry)
+                target = str(entry.readlink())
             except OSError:  # the descriptor that lists this folder
                 continue
             if target.startswith("socket:"):

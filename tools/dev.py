@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from tools.environment import Environment, SetupFailed
+from tools import lock
+from tools.environment import Environment
+from tools.installer import SetupFailed
 
 __all__ = ["COMMANDS", "main"]
 
@@ -128,9 +130,7 @@ def become(environment: Environment, arguments: Arguments) -> NoReturn:
     """Replace this process by the environment's Python."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(
-        environment.python, [str(environment.python), *arguments], environment.variables()
-    )
+    os.execve(environment.python, [str(environment.python), *arguments], environment.variables())
 
 
 COMMANDS: dict[str, tuple[Command, tuple[str, ...], str]] = {
@@ -152,7 +152,11 @@ COMMANDS: dict[str, tuple[Command, tuple[str, ...], str]] = {
         ("run",),
         "build the wheel and test it with the sources out of the way; --quick",
     ),
-    "lock": (module("tools.lock"), (), "write constraints/ anew (needs uv)"),
+    "lock": (
+        lambda _, arguments: lock.main(arguments),
+        (),
+        "write constraints/ anew, or only bring PACKAGE … up to date (needs uv)",
+    ),
     "setup": (setup, ("run",), "only install: ./dev setup [GROUP …]"),
     "python": (python, ("run",), "the Python of .venv"),
 }

@@ -23,7 +23,7 @@ from puckstream.actors.mailbox import Bound
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import CURRENT, Scheduler
-from puckstream.actors.signals import ExitReason, TaskDone, TaskFailed
+from puckstream.actors.signals import ExitReason, Finish, TaskDone, TaskFailed
 from puckstream.actors.state import DEAD, STARTING, STOPPING
 from puckstream.errors import InvalidOption, NodeNotRunning, StartFailed, TaskExists
 
@@ -220,6 +220,14 @@ class Actor(PykkaActor):
     def exit(self, reason: object = "normal") -> None:
         """End this actor with ``reason`` once the present handler returns."""
         self.actor_ref.exit(reason)
+
+    def finish(self, reason: object = "normal") -> None:
+        """End this actor with ``reason`` after the present handler, its ``on_stop`` run.
+
+        Queued messages are not handled any more (gen_server's ``{stop, Reason, State}``).
+        """
+        ref = self.actor_ref
+        ref._system.run_on_loop(ref._deliver_control, Finish(ExitReason.of(reason)))
 
     def spawn(
         self, actor_class: type[Actor], *args: Any, link: bool = False, **kwargs: Any

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
     from puckstream.actors.scheduler import Scheduler
 
-__all__ = ["adopt", "demonitor", "disown", "link", "monitor", "notify", "signal", "unlink"]
+__all__ = ["adopt", "demonitor", "disown", "link", "monitor", "notify", "shut_down", "signal", "unlink"]
 
 def adopt(parent: ActorRef[Any], child: ActorRef[Any]) -> None:
     """Link ``child`` to its supervisor ``parent``."""
@@ -126,6 +126,20 @@ def notify(system: Scheduler, dead: ActorRef[Any], reason: ExitReason) -> None:
                 target._extra.monitors.pop(number, None)
 
 
+def shut_down(child: ActorRef[Any], reason: ExitReason) -> None:
+    """Ask ``child`` to end, as its parent; it need not be linked any more.
+
+    One that traps exits gets to run ``on_stop``; any other ends ahead of its queued messages.
+    """
+    actor = child._actor
+    if actor is None:
+        return
+    if actor.trap_exit:
+        child._deliver(ParentExit(reason))
+    else:
+        child._take_exit(reason)
+
+
 def signal(
     system: Scheduler,
     target: ActorRef[Any],
@@ -146,7 +160,8 @@ def signal(
     if type(reason) is Kill and not linked:
         system.kill(target)
     elif actor.trap_exit:
-        if source is not None and source is target._parent:
+        # Code outside of any actor counts as the parent of an actor that has none.
+        if source is target._parent:
             target._deliver(ParentExit(reason))
         else:
             target._deliver(Exit(source, reason))

@@ -29,7 +29,7 @@ from puckstream.actors import lifecycle, links
 from puckstream.actors._pykka import PROXY_MESSAGES, Stop, run_proxy_message
 from puckstream.actors.mailbox import DeadLetters, Request
 from puckstream.actors.reply import Reply
-from puckstream.actors.signals import KILLED, NORMAL, ExitReason, ParentExit
+from puckstream.actors.signals import KILLED, NORMAL, ExitReason, Finish, ParentExit
 from puckstream.actors.state import (
     DEAD,
     EXITING,
@@ -47,6 +47,7 @@ from puckstream.errors import NodeNotRunning, NotInActor, Refuse
 if TYPE_CHECKING:
     from puckstream.actors.actor import Actor
     from puckstream.actors.ref import ActorRef
+    from puckstream.actors.registry import Registry
     from puckstream.node import Node
 
 __all__ = ["CURRENT", "Scheduler"]
@@ -68,7 +69,7 @@ BATCH: Final = 64
 INLINE: Final = 128
 DEPTH: Final = 4
 
-_ENGINE_MESSAGES: Final = frozenset({Request, Stop, ParentExit, *PROXY_MESSAGES})
+_ENGINE_MESSAGES: Final = frozenset({Request, Stop, ParentExit, Finish, *PROXY_MESSAGES})
 _PROXY_MESSAGES: Final = frozenset(PROXY_MESSAGES)
 
 
@@ -82,6 +83,7 @@ class Scheduler:
         self.thread_id = get_ident()
         self.clock: Clock = clock or LoopClock(loop)
         self.node = node
+        self.names: Registry | None = None
         self.actors: dict[int, ActorRef[Any]] = {}
         self.ready: deque[ActorRef[Any]] = deque()
         self.armed = False
@@ -356,6 +358,9 @@ class Scheduler:
                 lifecycle.terminate(self, ref, message.reason, "stop")
                 return True
             return False
+        if kind is Finish:
+            lifecycle.terminate(self, ref, message.reason, "stop")
+            return True
         result = run_proxy_message(actor, message)
         return type(result) is CoroutineType and self._drive(ref, result, None)
 

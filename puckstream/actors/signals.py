@@ -203,3 +203,9 @@ class ParentExit(NamedTuple):
     """The parent's exit signal on its way to an actor that traps exits (engine only)."""
 
     reason: ExitReason
+
+
+class Finish(NamedTuple):
+    """An actor's own wish to end with ``reason``, its ``on_stop`` run (engine only)."""
+
+    reason: ExitReason

@@ -24,7 +24,7 @@ from puckstream.actors.actor import Actor
 from puckstream.actors.mailbox import Request
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.scheduler import CURRENT
-from puckstream.actors.signals import KILLED, NORMAL, Crash, ExitReason, ParentExit
+from puckstream.actors.signals import KILLED, NORMAL, Crash, ExitReason, Finish, ParentExit
 from puckstream.actors.state import DEAD, EXITING, IDLE, RUNNING, STARTING, STOPPING
 from puckstream.errors import MailboxFull, Refuse, StartFailed
 
@@ -219,6 +219,9 @@ class ThreadRef(ActorRef[Any]):
                 reply = request.reply
                 self._system.run_on_loop(self._on_death, lambda _ref, _reason: reply._resolve(None))
             self._finish(actor, NORMAL, "stop")
+            return False
+        if type(inner) is Finish:
+            self._finish(actor, inner.reason, "stop")
             return False
         if type(inner) is ParentExit:
             if actor.on_parent_exit(inner.reason):

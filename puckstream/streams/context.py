@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias, cast
 
-from puckstream.backends.base import Message
 from puckstream.errors import InvalidOption
-from puckstream.streams.response import Response, ToolCall
+
+if TYPE_CHECKING:
+    from puckstream.backends.base import Message
+    from puckstream.streams.response import Response, ToolCall
 
 __all__ = ["Context", "Prompt", "check_prompt"]
 
@@ -39,9 +41,9 @@ class Context:
     _messages: tuple[dict[str, Any], ...]
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
-        given = cast("object", messages)
-        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-            raise InvalidOption(option="messages", value=given, expected="give a list of messages")
+        if isinstance(messages, str | bytes | Mapping) or not hasattr(messages, "__iter__"):
+            option, given = "messages", cast("object", messages)
+            raise InvalidOption(option, given, "give a list of messages")
         checked = tuple(_checked(message, index) for index, message in enumerate(messages))
         object.__setattr__(self, "_messages", checked)
 
@@ -161,15 +163,16 @@ def check_prompt(prompt: Any, *, option: str = "prompt") -> str | list[dict[str,
         raise InvalidOption(option, prompt, "give text, or a list of content parts")
     parts = cast("Sequence[object]", prompt)
     if not parts:
-        raise InvalidOption(option, prompt, "a list of content parts must not be empty")
+        raise InvalidOption(option, parts, "a list of content parts must not be empty")
     return [_checked_part(part, f"{option}[{index}]") for index, part in enumerate(parts)]
 
 
 def _checked_part(part: object, option: str) -> dict[str, Any]:
-    if isinstance(part, Mapping):
-        copy = _copied_mapping(cast("Mapping[object, object]", part))
-        if isinstance(copy.get("type"), str) and copy["type"]:
-            return copy
+    copy = _copied(part)
+    if isinstance(copy, dict):
+        checked = cast("dict[str, Any]", copy)
+        if isinstance(checked.get("type"), str) and checked["type"]:
+            return checked
     raise InvalidOption(option, part, 'a content part is a mapping with a "type", e.g. "text"')
 
 

@@ -31,8 +31,18 @@ three kinds are terminal: exactly one of them ends every stream.
 from __future__ import annotations
 
 import reprlib
-from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, Self, TypeAlias
-from typing import TypeVar, TypeVarTuple
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    Self,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+    cast,
+)
 
 from puckstream.backends.base import Chunk, Usage
 from puckstream.errors import StreamError
@@ -57,6 +67,7 @@ __all__ = [
     "ThinkingEvent",
     "ToolUseEvent",
     "chunk_event",
+    "error_to_dict",
     "stream_message",
 ]
 
@@ -74,6 +85,7 @@ CancelReason = Literal[
 Payload = TypeVarTuple("Payload")
 E = TypeVar("E", bound="Event[*tuple[Any, ...]]")
 
+_new: Any = tuple.__new__  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
 _OWN_KINDS = frozenset({"started", "retrying", "done", "error", "cancelled"})
 
 
@@ -107,7 +119,7 @@ class RetryInfo(NamedTuple):
     reset: bool = False
 
 
-class Event(tuple[*Payload]):
+class Event(tuple[*Payload]):  # noqa: SLOT001  # a tuple cannot have slots, and seq needs a place
     """One event of a stream: the tuple ``(kind, *payload)``, numbered. Cannot be changed.
 
     Attributes:
@@ -229,10 +241,10 @@ class RetryingEvent(Event[Literal["retrying"], RetryInfo]):
         return self[1]
 
     def _body(self) -> dict[str, Any]:
-        return {**self.info._asdict(), "reason": _reason(self.info.reason)}
+        return {**self.info._asdict(), "reason": error_to_dict(self.info.reason)}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_retrying, (tuple(self.info), _reason(self.info.reason), self.seq))
+        return (_retrying, (tuple(self.info), error_to_dict(self.info.reason), self.seq))
 
 
 class DoneEvent(Event[Literal["done"], Response, Context]):
@@ -288,7 +300,7 @@ class ErrorEvent(Event[Literal["error"], StreamError]):
 
     def _body(self) -> dict[str, Any]:
         return {
-            "reason": _reason(self.reason),
+            "reason": error_to_dict(self.reason),
             "content": plain(self.content),
             "usage": plain(self.usage),
         }
@@ -297,7 +309,7 @@ class ErrorEvent(Event[Literal["error"], StreamError]):
         return f"{self.reason} after {reprlib.repr(self.content)}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_error, (_reason(self.reason), self.__dict__))
+        return (_error, (error_to_dict(self.reason), self.__dict__))
 
 
 class CancelledEvent(Event[Literal["cancelled"], Any]):
@@ -366,7 +378,7 @@ def chunk_event(chunk: Chunk, seq: int = 0) -> StreamEvent:
         StreamError: of kind ``protocol``, if the chunk's type is the name of an event that is not
             a chunk: a source cannot end its stream by a chunk of type ``"done"``.
     """
-    type_: object = chunk[0]
+    type_ = cast("object", chunk[0])  # a user's function may have put anything there
     cls: type[ContentEvent | ThinkingEvent | ToolUseEvent | OtherChunkEvent]
     if type_ == "content":
         cls = ContentEvent
@@ -382,7 +394,7 @@ def chunk_event(chunk: Chunk, seq: int = 0) -> StreamEvent:
             msg = f"a chunk cannot be of type {type_!r}, which is an event of the stream itself"
             raise StreamError(kind="protocol", message=msg)
     # Thousands are made a second: this is _restored() without its call and its loop.
-    event = tuple.__new__(cls, (type_, chunk))
+    event: StreamEvent = _new(cls, (type_, chunk))
     event.__dict__["seq"] = seq
     return event
 
@@ -392,13 +404,8 @@ def stream_message(stream_id: str, event: E) -> tuple[Literal["puck_stream"], st
     return ("puck_stream", stream_id, event)
 
 
-def _restored(cls: type[E], items: tuple[Any, ...], extras: dict[str, Any]) -> E:
-    event = tuple.__new__(cls, items)
-    event.__dict__.update(extras)
-    return event
-
-
-def _reason(error: StreamError) -> dict[str, Any]:
+def error_to_dict(error: StreamError) -> dict[str, Any]:
+    """Return the fields of ``error``, ready for JSON."""
     return {
         "kind": error.kind,
         "message": error.message,
@@ -407,6 +414,12 @@ def _reason(error: StreamError) -> dict[str, Any]:
         "retry_after": error.retry_after,
         "provider": error.provider,
     }
+
+
+def _restored(cls: type[E], items: tuple[Any, ...], extras: dict[str, Any]) -> E:
+    event: E = _new(cls, items)
+    event.__dict__.update(extras)
+    return event
 
 
 def _error(reason: dict[str, Any], extras: dict[str, Any]) -> ErrorEvent:

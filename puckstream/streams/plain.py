@@ -17,22 +17,34 @@ def plain(value: object) -> Any:
     Dataclasses, named tuples and objects with ``model_dump()`` (pydantic) become dicts, sets and
     tuples lists, bytes base64 text, numbers JSON has no word for ``None``; anything else ``str``.
     """
+    result: Any
     if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        entries = cast("Mapping[object, object]", value).items()
-        return {str(key): plain(item) for key, item in entries}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return plain(cast("Any", value)._asdict())
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in cast("Iterable[object]", value)]
-    if isinstance(value, bytes | bytearray):
-        return base64.b64encode(value).decode("ascii")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
-    dump = getattr(value, "model_dump", None)
-    if callable(dump):
-        return plain(dump())
-    return str(value)
+        result = value
+    elif isinstance(value, float):
+        result = value if math.isfinite(value) else None
+    elif isinstance(value, Mapping):
+        entries = cast("Mapping[object, object]", value)
+        result = {str(key): plain(item) for key, item in entries.items()}
+    elif isinstance(value, bytes | bytearray):
+        result = base64.b64encode(value).decode("ascii")
+    elif (fields := _fields(value)) is not None:
+        result = plain(fields)
+    elif isinstance(value, list | tuple | set | frozenset):
+        result = [plain(item) for item in cast("Iterable[object]", value)]
+    else:
+        result = str(value)
+    return result
+
+
+def _fields(value: Any) -> object | None:
+    """Return the named fields of an object that has such, else ``None``."""
+    if isinstance(value, type):
+        return None
+    if dataclasses.is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    for name in ("_asdict", "model_dump"):
+        dump = getattr(value, name, None)
+        if callable(dump):
+            fields: object = dump()
+            return fields
+    return None

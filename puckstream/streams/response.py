@@ -34,6 +34,7 @@ __all__ = ["Response", "ResponseBuilder", "ToolCall"]
 _CHARACTERS_PER_TOKEN = 4
 _FROM_ANY_CHUNK = ("model", "response_id")
 _KEPT_APART = frozenset({"finish_reason", "usage"})
+_NO_USAGE = Usage()
 _USAGE_NAMES = {
     "input": ("input", "input_tokens", "prompt_tokens"),
     "output": ("output", "output_tokens", "completion_tokens"),
@@ -96,7 +97,7 @@ class Response:
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
-    usage: Usage = Usage()
+    usage: Usage = _NO_USAGE
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -216,7 +217,7 @@ class ResponseBuilder:
         one token for four characters begun, and then ``estimated`` is true. The output includes
         the thinking, as providers bill it. Without ``input_chars`` the input may stay ``None``.
         """
-        said = self._usage or Usage()
+        said = self._usage or _NO_USAGE
         input_, output, thinking, estimated = said
         if input_ is None and self._input_chars is not None:
             input_, estimated = _tokens(self._input_chars), True
@@ -254,7 +255,7 @@ class ResponseBuilder:
             self._struct = content
 
     def _add_tool_use(self, content: Any, metadata: Mapping[str, Any]) -> None:
-        delta = metadata.get("arguments", content=content)
+        delta: Any = metadata.get("arguments", content)
         if delta is None:
             delta = ""
         elif isinstance(delta, Mapping):

@@ -14,6 +14,7 @@ from puckstream.supervision.child import Backoff, ChildSpec
 
 __all__ = [
     "Action",
+    "Actions",
     "Report",
     "ReportKind",
     "Retry",
@@ -134,6 +135,8 @@ class ShutdownSelf(Generic[ReasonT]):
     cause: ReasonT | None
 
 
-Action: TypeAlias = (
-    Start | Stop[RefT] | Retry | Report[RefT, ReasonT] | ShutdownSelf[ReasonT]
-)
+Action: TypeAlias = Start | Stop[RefT] | Retry | Report[RefT, ReasonT] | ShutdownSelf[ReasonT]
+"""One thing to do."""
+
+Actions: TypeAlias = tuple[Action[RefT, ReasonT], ...]
+"""What a decision asks for, in the order to do it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from types import NoneType
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
 from puckstream.errors import InvalidSpec
 
@@ -92,13 +92,13 @@ class Backoff:
 
     def __post_init__(self) -> None:
         if not _is_number(self.min) or self.min <= 0:
-            raise InvalidSpec("backoff.min", self.min, "give seconds above 0")
+            _refuse("backoff.min", self.min, "give seconds above 0")
         if not _is_number(self.max) or self.max < self.min:
-            raise InvalidSpec("backoff.max", self.max, f"give at least min ({self.min}) seconds")
+            _refuse("backoff.max", self.max, f"give at least min ({self.min}) seconds")
         if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
-            raise InvalidSpec("backoff.jitter", self.jitter, "give a share from 0 to 1")
+            _refuse("backoff.jitter", self.jitter, "give a share from 0 to 1")
         if not _is_number(self.reset_after) or self.reset_after <= 0:
-            raise InvalidSpec("backoff.reset_after", self.reset_after, "give seconds above 0")
+            _refuse("backoff.reset_after", self.reset_after, "give seconds above 0")
 
     def delay(self, attempt: int, random: float) -> float:
         """Return the seconds to wait before a restart. Pure.
@@ -138,9 +138,9 @@ class Flags:
     def __post_init__(self) -> None:
         _check_choice("strategy", self.strategy, _STRATEGIES)
         if not _is_count(self.intensity):
-            raise InvalidSpec("intensity", self.intensity, "give a whole number, 0 or more")
+            _refuse("intensity", self.intensity, "give a whole number, 0 or more")
         if not _is_number(self.period) or self.period <= 0:
-            raise InvalidSpec("period", self.period, "give seconds above 0")
+            _refuse("period", self.period, "give seconds above 0")
         _check_choice("auto_shutdown", self.auto_shutdown, _AUTO_SHUTDOWNS)
 
 
@@ -190,21 +190,21 @@ class ChildSpec:
 
     def __post_init__(self) -> None:
         if self.id is None or not _is_hashable(self.id):
-            raise InvalidSpec("id", self.id, "give a hashable value, such as a string")
+            _refuse("id", self.id, "give a hashable value, such as a string")
         if not callable(self.start):
-            raise InvalidSpec("start", self.start, "give an actor class or a start function")
+            _refuse("start", self.start, "give an actor class or a start function")
         _check_choice("restart", self.restart, _RESTARTS)
         if self.shutdown is not None and self.shutdown != "brutal_kill":
             if not _is_number(self.shutdown) or self.shutdown < 0:
                 expected = "give seconds, 0 or more, None to wait for ever, or 'brutal_kill'"
-                raise InvalidSpec("shutdown", self.shutdown, expected)
+                _refuse("shutdown", self.shutdown, expected)
         _check_choice("type", self.type, _TYPES)
         if not _is_bool(self.significant):
-            raise InvalidSpec("significant", self.significant, "give True or False")
+            _refuse("significant", self.significant, "give True or False")
         if not _is_hashable(self.name):
-            raise InvalidSpec("name", self.name, "give a hashable value, such as a string")
+            _refuse("name", self.name, "give a hashable value, such as a string")
         if self.backoff is not None and not _is_a(self.backoff, Backoff):
-            raise InvalidSpec("backoff", self.backoff, "give a Backoff or None")
+            _refuse("backoff", self.backoff, "give a Backoff or None")
 
     @property
     def is_class(self) -> bool:
@@ -268,23 +268,20 @@ def child(
         InvalidSpec: an option has a value that `ChildSpec` refuses.
     """
     if restart is None:
-        of_class = getattr(start, "restart", None)
-        restart = cast("Restart", of_class) if isinstance(of_class, str) else "permanent"
-    if type is None:
-        of_class = getattr(start, "child_type", None)
-        type = cast("ChildType", of_class) if isinstance(of_class, str) else "worker"
+        restart = cast("Restart", _text_of(start, "restart", "permanent"))
+    kind = _text_of(start, "child_type", "worker") if type is None else type
     if shutdown is _Unset.UNSET:
         shutdown = getattr(start, "shutdown", _Unset.UNSET)
         if isinstance(shutdown, bool) or not isinstance(shutdown, (int, float, str, NoneType)):
-            shutdown = None if type == "supervisor" else 5.0
+            shutdown = None if kind == "supervisor" else 5.0
     return ChildSpec(
         _name_of(start) if id is None else id,
         start,
         args,
         kwargs,
         restart,
-        shutdown,
-        type,
+        cast("Shutdown", shutdown),
+        cast("ChildType", kind),
         significant,
         name,
         backoff,
@@ -307,7 +304,7 @@ def as_child_spec(item: ChildSpec | Callable[..., Any]) -> ChildSpec:
         return child(item)
     spec = offered()
     if not isinstance(spec, ChildSpec):
-        raise InvalidSpec("child_spec", spec, f"{item!r}.child_spec() must return a ChildSpec")
+        _refuse("child_spec", spec, f"{item!r}.child_spec() must return a ChildSpec")
     return spec
 
 
@@ -326,16 +323,16 @@ def check_child_specs(
             id, or one is significant where that cannot mean anything.
     """
     if not _is_a(specs, Iterable):
-        raise InvalidSpec("children", specs, "give a list of child specs")
+        _refuse("children", specs, "give a list of child specs")
     ids: set[Hashable] = set()
     for spec in specs:
         if not _is_a(spec, ChildSpec):
-            raise InvalidSpec("children", spec, "every child must be a ChildSpec; use child(...)")
+            _refuse("children", spec, "every child must be a ChildSpec; use child(...)")
         if spec.significant:
             _check_significant(spec, auto_shutdown)
         if spec.id in ids:
             expected = "two children have this id; give each its own with child(..., id=...)"
-            raise InvalidSpec("id", spec.id, expected)
+            _refuse("id", spec.id, expected)
         ids.add(spec.id)
 
 
@@ -345,13 +342,18 @@ def _check_significant(spec: ChildSpec, auto_shutdown: AutoShutdown | None) -> N
             f"child {spec.id!r} is significant, but the supervisor has auto_shutdown='never'; "
             "give it 'any_significant' or 'all_significant'"
         )
-        raise InvalidSpec("significant", value=True, expected=expected)
+        _refuse("significant", spec.significant, expected)
     if spec.restart == "permanent":
         expected = (
             f"child {spec.id!r} is permanent and so never ends for good; "
             "make it transient or temporary"
         )
-        raise InvalidSpec("significant", value=True, expected=expected)
+        _refuse("significant", spec.significant, expected)
+
+
+def _text_of(start: object, attribute: str, default: str) -> str:
+    value = getattr(start, attribute, None)
+    return value if isinstance(value, str) else default
 
 
 def _name_of(start: object) -> str:
@@ -361,9 +363,13 @@ def _name_of(start: object) -> str:
     return name if isinstance(name, str) else start.__class__.__name__
 
 
+def _refuse(option: str, value: object, expected: str) -> NoReturn:
+    raise InvalidSpec(option, value, expected)
+
+
 def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in choices:
-        raise InvalidSpec(option, value, f"choose one of {', '.join(map(repr, choices))}")
+        _refuse(option, value, f"choose one of {', '.join(map(repr, choices))}")
 
 
 def _is_a(value: object, kind: type) -> bool:

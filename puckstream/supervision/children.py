@@ -16,12 +16,11 @@ actions comes out; the supervisor actor carries them out in order. Its rules:
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
-from typing import Generic, Literal, NoReturn, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from puckstream.errors import ChildNotFound, ChildPresent, ChildRestarting, ChildRunning
 from puckstream.supervision.action import (
-    Action,
+    Actions,
     Report,
     Retry,
     ShutdownCause,
@@ -31,6 +30,7 @@ from puckstream.supervision.action import (
 )
 from puckstream.supervision.child import ChildSpec, Flags, check_child_specs
 from puckstream.supervision.intensity import add_restart
+from puckstream.supervision.place import ChildRow, Counts, Place
 from puckstream.supervision.strategy import (
     Classify,
     Reason,
@@ -39,57 +39,10 @@ from puckstream.supervision.strategy import (
     verdict_on,
 )
 
-__all__ = ["ChildRow", "ChildState", "Children", "Counts"]
+__all__ = ["Children"]
 
 RefT = TypeVar("RefT", bound=Hashable)
 ReasonT = TypeVar("ReasonT", bound=Reason)
-
-ChildState: TypeAlias = Literal["running", "restarting", "stopped"]
-"""Running, between two attempts to start, or not running."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many children there are: all specs, those running, and all of either type."""
-
-    specs: int
-    active: int
-    supervisors: int
-    workers: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChildRow(Generic[RefT]):
-    """One child as it stands: ``ref`` is None unless it runs.
-
-    ``restarts`` counts how often the supervisor started it again, ``started_at`` is the
-    monotonic time of its last start.
-    """
-
-    spec: ChildSpec
-    ref: RefT | None
-    state: ChildState
-    restarts: int
-    started_at: float
-
-
-class _Child(Generic[RefT, ReasonT]):
-    """A place in the list, mutable so that a restart touches nothing else."""
-
-    __slots__ = ("attempts", "cause", "ref", "restarts", "spec", "started_at", "state", "token")
-
-    def __init__(self, spec: ChildSpec) -> None:
-        self.spec = spec
-        self.ref: RefT | None = None
-        self.state: ChildState = "stopped"
-        self.restarts = 0
-        self.attempts = 0
-        self.started_at = 0.0
-        # The Retry that may start it, 0 for none; and what that Retry is about. A running
-        # child keeps no reason, since a reason may hold an exception with all its frames.
-        self.token = 0
-        self.cause: ReasonT | None = None
-
 
 _Purpose: TypeAlias = Literal["boot", "add", "by_hand", "restart", "terminate", "stop_all"]
 
@@ -102,13 +55,13 @@ class _Plan(Generic[RefT, ReasonT]):
     def __init__(
         self,
         purpose: _Purpose,
-        to_stop: list[_Child[RefT, ReasonT]],
-        to_start: list[_Child[RefT, ReasonT]],
+        to_stop: list[Place[RefT, ReasonT]],
+        to_start: list[Place[RefT, ReasonT]],
     ) -> None:
         self.purpose: _Purpose = purpose
         self.to_stop = to_stop
         self.to_start = to_start
-        self.current: _Child[RefT, ReasonT] | None = None
+        self.current: Place[RefT, ReasonT] | None = None
 
 
 class Children(Generic[RefT, ReasonT]):
@@ -159,8 +112,8 @@ class Children(Generic[RefT, ReasonT]):
         self._shutdown = shutdown
         self._killed = killed
         self._classify = classify
-        self._children = {spec.id: _Child[RefT, ReasonT](spec) for spec in specs}
-        self._by_ref: dict[RefT, _Child[RefT, ReasonT]] = {}
+        self._children = {spec.id: Place[RefT, ReasonT](spec) for spec in specs}
+        self._by_ref: dict[RefT, Place[RefT, ReasonT]] = {}
         self._plan: _Plan[RefT, ReasonT] | None = None
         self._deaths: dict[RefT, tuple[ReasonT, float]] = {}
         self._ended = False
@@ -168,7 +121,7 @@ class Children(Generic[RefT, ReasonT]):
 
     # Events
 
-    def start_all(self) -> tuple[Action[RefT, ReasonT], ...]:
+    def start_all(self) -> Actions[RefT, ReasonT]:
         """Start every child in order; the first that fails ends in `ShutdownSelf`.
 
         Raises:
@@ -176,7 +129,7 @@ class Children(Generic[RefT, ReasonT]):
         """
         return self._begin("boot", [], list(self._children.values()))
 
-    def exited(self, ref: RefT, reason: ReasonT, now: float) -> tuple[Action[RefT, ReasonT], ...]:
+    def exited(self, ref: RefT, reason: ReasonT, now: float) -> Actions[RefT, ReasonT]:
         """Decide what follows from the end of ``ref``; nothing if it is no child.
 
         It may be called at any time. While ``ref`` is being stopped it is the same as
@@ -191,29 +144,29 @@ class Children(Generic[RefT, ReasonT]):
             InvalidSpec: ``classify`` gave no verdict.
             Exception: whatever ``classify`` raises.
         """
-        record = self._by_ref.get(ref)
-        if record is None:
+        place = self._by_ref.get(ref)
+        if place is None:
             return ()
         if self._plan is None and not self._ended:
-            return self._died(record, ref, reason, now)
-        if self._plan is not None and self._plan.current is record:
+            return self._died(place, ref, reason, now)
+        if self._plan is not None and self._plan.current is place:
             return self.stopped(reason)
         self._deaths[ref] = (reason, now)
         return ()
 
-    def try_again(self, retry: Retry, now: float) -> tuple[Action[RefT, ReasonT], ...]:
+    def try_again(self, retry: Retry, now: float) -> Actions[RefT, ReasonT]:
         """Make the attempt that ``retry`` stands for; nothing if it has been overtaken.
 
         Raises:
             RuntimeError: other work is under way.
         """
-        record = self._children.get(retry.id)
-        if record is None or record.token != retry.token or self._ended:
+        place = self._children.get(retry.id)
+        if place is None or place.token != retry.token or self._ended:
             return ()
         self._check_idle()
-        return self._attempt(record, now)
+        return self._attempt(place, now)
 
-    def add_child(self, spec: ChildSpec) -> tuple[Action[RefT, ReasonT], ...]:
+    def add_child(self, spec: ChildSpec) -> Actions[RefT, ReasonT]:
         """Add a child behind the others and start it; it is dropped again if that fails.
 
         Raises:
@@ -230,11 +183,11 @@ class Children(Generic[RefT, ReasonT]):
                 raise ChildRunning(spec.id, known.ref)
             problem = "is known but not running; restart it or delete it first"
             raise ChildPresent(spec.id, problem)
-        record = _Child[RefT, ReasonT](spec)
-        self._children[spec.id] = record
-        return self._begin("add", [], [record])
+        place = Place[RefT, ReasonT](spec)
+        self._children[spec.id] = place
+        return self._begin("add", [], [place])
 
-    def restart_child(self, child_id: Hashable) -> tuple[Action[RefT, ReasonT], ...]:
+    def restart_child(self, child_id: Hashable) -> Actions[RefT, ReasonT]:
         """Start a child that does not run; if that fails it stays as it is.
 
         Raises:
@@ -244,11 +197,11 @@ class Children(Generic[RefT, ReasonT]):
             RuntimeError: other work is under way.
         """
         self._check_idle()
-        record = self._find_down(child_id)
-        record.attempts = 0
-        return self._begin("by_hand", [], [record])
+        place = self._find_down(child_id)
+        place.attempts = 0
+        return self._begin("by_hand", [], [place])
 
-    def terminate_child(self, child_id: Hashable) -> tuple[Action[RefT, ReasonT], ...]:
+    def terminate_child(self, child_id: Hashable) -> Actions[RefT, ReasonT]:
         """Stop a child, or give up restarting it; never a cause for restart or auto-shutdown.
 
         The spec is kept, a temporary child's is not. Nothing happens to one that is down.
@@ -273,7 +226,7 @@ class Children(Generic[RefT, ReasonT]):
         self._find_down(child_id)
         del self._children[child_id]
 
-    def stop_all(self) -> tuple[Action[RefT, ReasonT], ...]:
+    def stop_all(self) -> Actions[RefT, ReasonT]:
         """Stop every child in reverse order; nothing is started or restarted any more.
 
         Work under way is given up. A `Stop` in progress is asked for once more; what an
@@ -285,36 +238,30 @@ class Children(Generic[RefT, ReasonT]):
 
     # Answers
 
-    def started(self, ref: RefT, now: float) -> tuple[Action[RefT, ReasonT], ...]:
+    def started(self, ref: RefT, now: float) -> Actions[RefT, ReasonT]:
         """Answer a `Start`: the child runs as ``ref``, whose exit will be told from now on.
 
         Raises:
             RuntimeError: no `Start` is waiting for an answer.
         """
-        plan, record = self._answered("started", to_stop=False)
-        self._by_ref[ref] = record
-        record.ref = ref
-        record.state = "running"
-        record.started_at = now
-        record.token = 0
-        record.cause = None
+        plan, place = self._answered("started", to_stop=False)
+        self._by_ref[ref] = place
+        place.occupy(ref, now)
         if plan.purpose == "restart":
-            record.restarts += 1
-        if record.spec.restart == "temporary":
-            record.spec = record.spec.forget_arguments()
+            place.restarts += 1
         return self._advance(plan)
 
-    def ignored(self) -> tuple[Action[RefT, ReasonT], ...]:
+    def ignored(self) -> Actions[RefT, ReasonT]:
         """Answer a `Start`: the start function returned `IGNORE`; no failure, no retry.
 
         Raises:
             RuntimeError: no `Start` is waiting for an answer.
         """
-        plan, record = self._answered("ignored", to_stop=False)
-        self._put_down(record)
+        plan, place = self._answered("ignored", to_stop=False)
+        self._put_down(place)
         return self._advance(plan)
 
-    def failed(self, reason: ReasonT) -> tuple[Action[RefT, ReasonT], ...]:
+    def failed(self, reason: ReasonT) -> Actions[RefT, ReasonT]:
         """Answer a `Start`: the child did not start, because of ``reason``.
 
         In a restart that makes a `Retry`; what was started along with it runs on until then.
@@ -322,9 +269,9 @@ class Children(Generic[RefT, ReasonT]):
         Raises:
             RuntimeError: no `Start` is waiting for an answer.
         """
-        plan, record = self._answered("failed", to_stop=False)
+        plan, place = self._answered("failed", to_stop=False)
         self._plan = None
-        spec = record.spec
+        spec = place.spec
         if plan.purpose == "add":
             del self._children[spec.id]
             return self._settle()
@@ -333,16 +280,16 @@ class Children(Generic[RefT, ReasonT]):
         report: Report[RefT, ReasonT] = Report("start_error", spec.id, None, reason)
         if plan.purpose == "boot":
             return (report, self._end("start_failed", spec.id, self._shutdown, reason))
-        return (report, self._retry(record, reason), *self._settle())
+        return (report, self._retry(place, reason), *self._settle())
 
-    def stopped(self, reason: ReasonT) -> tuple[Action[RefT, ReasonT], ...]:
+    def stopped(self, reason: ReasonT) -> Actions[RefT, ReasonT]:
         """Answer a `Stop`: the child is down, and ended with ``reason``.
 
         Raises:
             RuntimeError: no `Stop` is waiting for an answer.
         """
-        plan, record = self._answered("stopped", to_stop=True)
-        reports = self._halted(record, reason)
+        plan, place = self._answered("stopped", to_stop=True)
+        reports = self._halted(place, reason)
         return (*reports, *self._advance(plan))
 
     # What there is to see
@@ -365,7 +312,7 @@ class Children(Generic[RefT, ReasonT]):
 
     def rows(self) -> tuple[ChildRow[RefT], ...]:
         """Return every child in start order."""
-        return tuple(_row(record) for record in self._children.values())
+        return tuple(place.row() for place in self._children.values())
 
     def row(self, child_id: Hashable) -> ChildRow[RefT]:
         """Return one child.
@@ -373,28 +320,27 @@ class Children(Generic[RefT, ReasonT]):
         Raises:
             ChildNotFound: there is no child of that id.
         """
-        return _row(self._find(child_id))
+        return self._find(child_id).row()
 
     # Decisions
 
     def _died(
-        self, record: _Child[RefT, ReasonT], ref: RefT, reason: ReasonT, now: float
-    ) -> tuple[Action[RefT, ReasonT], ...]:
-        spec = record.spec
+        self, place: Place[RefT, ReasonT], ref: RefT, reason: ReasonT, now: float
+    ) -> Actions[RefT, ReasonT]:
+        spec = place.spec
         verdict = verdict_on(spec.restart, reason, self._classify)
         del self._by_ref[ref]
-        record.ref = None
-        record.state = "stopped"
-        reports: tuple[Action[RefT, ReasonT], ...] = ()
+        place.vacate()
+        reports: Actions[RefT, ReasonT] = ()
         if is_worth_reporting(spec.restart, reason):
             reports = (Report("child_terminated", spec.id, ref, reason),)
         if verdict == "restart":
             if spec.backoff is None:
-                record.cause = reason
-                return (*reports, *self._attempt(record, now))
-            if now - record.started_at >= spec.backoff.reset_after:
-                record.attempts = 0
-            return (*reports, self._retry(record, reason))
+                place.cause = reason
+                return (*reports, *self._attempt(place, now))
+            if now - place.started_at >= spec.backoff.reset_after:
+                place.attempts = 0
+            return (*reports, self._retry(place, reason))
         if spec.restart == "temporary":
             del self._children[spec.id]
         if verdict == "escalate":
@@ -403,43 +349,40 @@ class Children(Generic[RefT, ReasonT]):
             return (*reports, self._end("auto_shutdown", spec.id, self._shutdown, reason))
         return reports
 
-    def _attempt(
-        self, record: _Child[RefT, ReasonT], now: float
-    ) -> tuple[Action[RefT, ReasonT], ...]:
+    def _attempt(self, place: Place[RefT, ReasonT], now: float) -> Actions[RefT, ReasonT]:
         flags = self.flags
         self.restarts, allowed = add_restart(self.restarts, now, flags.intensity, flags.period)
         if not allowed:
-            cause, child_id = record.cause, record.spec.id
-            self._put_down(record)
+            cause, child_id = place.cause, place.spec.id
+            self._put_down(place)
             return (
                 Report("restart_intensity", child_id, None, cause),
                 self._end("restart_intensity", child_id, self._shutdown, cause),
             )
         self.restart_count += 1
         if flags.strategy == "one_for_one":
-            return self._begin("restart", [], [record])
+            return self._begin("restart", [], [place])
         group = list(self._children.values())
         if flags.strategy == "rest_for_one":
-            group = group[group.index(record) :]
+            group = group[group.index(place) :]
         # Temporary ones are stopped and gone; whatever else is down comes back with the group.
         to_start = [member for member in group if member.spec.restart != "temporary"]
         return self._begin("restart", group, to_start)
 
-    def _retry(self, record: _Child[RefT, ReasonT], reason: ReasonT) -> Retry:
+    def _retry(self, place: Place[RefT, ReasonT], reason: ReasonT) -> Retry:
         self._tokens += 1
-        record.state = "restarting"
-        record.cause = reason
-        record.token = self._tokens
-        retry = Retry(record.spec.id, record.attempts, record.spec.backoff, record.token)
-        record.attempts += 1
+        place.vacate("restarting")
+        place.cause = reason
+        place.token = self._tokens
+        retry = Retry(place.spec.id, place.attempts, place.spec.backoff, place.token)
+        place.attempts += 1
         return retry
 
     def _is_last_significant(self) -> bool:
         if self.flags.auto_shutdown == "any_significant":
             return True
         return not any(
-            other.spec.significant and other.state != "stopped"
-            for other in self._children.values()
+            other.spec.significant and other.state != "stopped" for other in self._children.values()
         )
 
     def _end(
@@ -453,34 +396,34 @@ class Children(Generic[RefT, ReasonT]):
     def _begin(
         self,
         purpose: _Purpose,
-        to_stop: list[_Child[RefT, ReasonT]],
-        to_start: list[_Child[RefT, ReasonT]],
-    ) -> tuple[Action[RefT, ReasonT], ...]:
+        to_stop: list[Place[RefT, ReasonT]],
+        to_start: list[Place[RefT, ReasonT]],
+    ) -> Actions[RefT, ReasonT]:
         self._check_idle()
         to_start.reverse()
         self._plan = _Plan(purpose, to_stop, to_start)
         return self._advance(self._plan)
 
-    def _advance(self, plan: _Plan[RefT, ReasonT]) -> tuple[Action[RefT, ReasonT], ...]:
-        reports: tuple[Action[RefT, ReasonT], ...] = ()
+    def _advance(self, plan: _Plan[RefT, ReasonT]) -> Actions[RefT, ReasonT]:
+        reports: Actions[RefT, ReasonT] = ()
         while plan.to_stop:
-            record = plan.to_stop.pop()
-            ref = record.ref
+            place = plan.to_stop.pop()
+            ref = place.ref
             if ref is None:
-                self._put_down(record)
+                self._put_down(place)
             elif ref in self._deaths:
-                reports += self._halted(record, self._deaths[ref][0])
+                reports += self._halted(place, self._deaths[ref][0])
             else:
-                plan.current = record
-                return (*reports, Stop(record.spec, ref))
+                plan.current = place
+                return (*reports, Stop(place.spec, ref))
         if plan.to_start:
-            plan.current = record = plan.to_start.pop()
-            return (*reports, Start(record.spec, again=plan.purpose == "restart"))
+            plan.current = place = plan.to_start.pop()
+            return (*reports, Start(place.spec, again=plan.purpose == "restart"))
         self._plan = None
         return (*reports, *self._settle())
 
-    def _settle(self) -> tuple[Action[RefT, ReasonT], ...]:
-        actions: tuple[Action[RefT, ReasonT], ...] = ()
+    def _settle(self) -> Actions[RefT, ReasonT]:
+        actions: Actions[RefT, ReasonT] = ()
         while self._deaths and self._plan is None and not self._ended:
             ref = next(iter(self._deaths))
             reason, now = self._deaths.pop(ref)
@@ -488,62 +431,51 @@ class Children(Generic[RefT, ReasonT]):
         return actions
 
     def _halted(
-        self, record: _Child[RefT, ReasonT], reason: ReasonT
+        self, place: Place[RefT, ReasonT], reason: ReasonT
     ) -> tuple[Report[RefT, ReasonT], ...]:
-        spec, ref = record.spec, record.ref
-        self._put_down(record)
+        spec, ref = place.spec, place.ref
+        self._put_down(place)
         asked = self._killed if spec.shutdown == "brutal_kill" else self._shutdown
         if not is_shutdown_error(spec.restart, reason, asked):
             return ()
         return (Report("shutdown_error", spec.id, ref, reason),)
 
-    def _put_down(self, record: _Child[RefT, ReasonT]) -> None:
-        if record.ref is not None:
-            del self._by_ref[record.ref]
-            self._deaths.pop(record.ref, None)
-        record.ref = None
-        record.state = "stopped"
-        record.token = 0
-        record.cause = None
-        if record.spec.restart == "temporary":
-            del self._children[record.spec.id]
+    def _put_down(self, place: Place[RefT, ReasonT]) -> None:
+        if place.ref is not None:
+            del self._by_ref[place.ref]
+            self._deaths.pop(place.ref, None)
+        place.vacate()
+        if place.spec.restart == "temporary":
+            del self._children[place.spec.id]
 
     # Checks
 
     def _answered(
         self, answer: str, *, to_stop: bool
-    ) -> tuple[_Plan[RefT, ReasonT], _Child[RefT, ReasonT]]:
+    ) -> tuple[_Plan[RefT, ReasonT], Place[RefT, ReasonT]]:
         plan = self._plan
         if plan is None or plan.current is None or (plan.current.ref is not None) != to_stop:
             msg = f"{answer}() answers nothing: no such action is under way"
             raise RuntimeError(msg)
-        record = plan.current
+        place = plan.current
         plan.current = None
-        return plan, record
+        return plan, place
 
     def _check_idle(self) -> None:
         if self._plan is not None or self._ended:
             msg = "the supervisor is busy or has ended; answer its last action first"
             raise RuntimeError(msg)
 
-    def _find(self, child_id: Hashable) -> _Child[RefT, ReasonT]:
-        record = self._children.get(child_id)
-        if record is None:
-            self._not_found(child_id)
-        return record
+    def _find(self, child_id: Hashable) -> Place[RefT, ReasonT]:
+        place = self._children.get(child_id)
+        if place is None:
+            raise ChildNotFound(child_id, "is not known to this supervisor")
+        return place
 
-    def _find_down(self, child_id: Hashable) -> _Child[RefT, ReasonT]:
-        record = self._find(child_id)
-        if record.state == "running":
-            raise ChildRunning(child_id, record.ref)
-        if record.state == "restarting":
+    def _find_down(self, child_id: Hashable) -> Place[RefT, ReasonT]:
+        place = self._find(child_id)
+        if place.state == "running":
+            raise ChildRunning(child_id, place.ref)
+        if place.state == "restarting":
             raise ChildRestarting(child_id, "is being restarted; terminate it first")
-        return record
-
-    def _not_found(self, child_id: Hashable) -> NoReturn:
-        known = ", ".join(map(repr, self._children)) or "none"
-        raise ChildNotFound(child_id, f"is not known here; the children are: {known}")
-
-
-def _row(record: _Child[RefT, ReasonT]) -> ChildRow[RefT]:
-    return ChildRow(record.spec, record.ref, record.state, record.restarts, record.started_at)
+        return place

@@ -73,8 +73,8 @@ def verdict_on(
         return "restart"
     verdict = classify(reason)
     if verdict not in _VERDICTS:
-        expected = f"classify must answer one of {', '.join(map(repr, _VERDICTS))}"
-        raise InvalidSpec("classify", verdict, expected)
+        option, choices = "classify", ", ".join(map(repr, _VERDICTS))
+        raise InvalidSpec(option, verdict, f"it must answer one of {choices}")
     return verdict
 
 

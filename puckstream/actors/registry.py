@@ -1,0 +1,207 @@
+"""The registry: keys to the actors that own them (Elixir ``Registry``).
+
+An actor owns its entries: they vanish when it ends, and a unique key is free again at that
+moment. The table outlives the registry actor, so that its restart loses no entry; the actor is
+the only one that writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from puckstream.actors import links
+from puckstream.actors.actor import Actor
+from puckstream.actors.scheduler import CURRENT, Scheduler
+from puckstream.actors.service import Service
+from puckstream.actors.signals import Down
+from puckstream.errors import ActorDead, InvalidOption, NameTaken, NotInActor, Refuse
+
+if TYPE_CHECKING:
+    from puckstream.actors.ref import ActorRef
+    from puckstream.actors.reply import Reply
+
+__all__ = ["Entry", "Keys", "Registry", "RegistryActor"]
+
+Keys = Literal["unique", "duplicate"]
+"""Whether a key has one owner at a time, or any number."""
+
+
+class Entry(NamedTuple):
+    """Who owns a key, and the value stored with it."""
+
+    ref: ActorRef[Any]
+    value: Any
+
+
+class _Register(NamedTuple):
+    key: Hashable
+    ref: ActorRef[Any]
+    value: Any
+
+
+class _Unregister(NamedTuple):
+    key: Hashable
+    ref: ActorRef[Any]
+
+
+class _Table:
+    """The entries: by key in order of registration, and by owner."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.by_key: dict[Hashable, dict[ActorRef[Any], Any]] = {}
+        self.by_owner: dict[ActorRef[Any], dict[Hashable, None]] = {}
+        self.monitors: dict[ActorRef[Any], int] = {}
+
+    def live(self, key: Hashable) -> Iterator[Entry]:
+        # A copy in one step, since threads read while the actor writes. An owner that has ended
+        # counts no more, even if the registry has not been told yet.
+        for ref, value in tuple(self.by_key.get(key, {}).items()):
+            if ref.is_alive():
+                yield Entry(ref, value)
+
+    def remove(self, key: Hashable, ref: ActorRef[Any]) -> None:
+        owners = self.by_key.get(key)
+        if owners is not None:
+            owners.pop(ref, None)
+            if not owners:
+                del self.by_key[key]
+        owned = self.by_owner.get(ref)
+        if owned is not None:
+            owned.pop(key, None)
+            if not owned:
+                del self.by_owner[ref]
+
+
+class RegistryActor(Actor):
+    """Writes a registry's table, and watches the owners."""
+
+    def __init__(self, table: _Table, service: Service) -> None:
+        super().__init__()
+        self._table = table
+        self._service = service
+
+    def on_start(self) -> None:
+        """Take the table over from a predecessor, if there was one."""
+        self._table.monitors.clear()
+        for ref in tuple(self._table.by_owner):
+            self._watch(ref)
+        self._service.provided_by(self.actor_ref)
+
+    def on_receive(self, message: Any) -> Any:
+        """Carry out one change."""
+        match message:
+            case _Register(key, ref, value):
+                return self._register(key, ref, value)
+            case _Unregister(key, ref):
+                self._table.remove(key, ref)
+                self._unwatch_idle(ref)
+                return None
+            case Down(_, ref, _):
+                for key in tuple(self._table.by_owner.get(ref, ())):
+                    self._table.remove(key, ref)
+                self._table.monitors.pop(ref, None)
+                return None
+            case _:
+                return super().on_receive(message)
+
+    def _register(self, key: Hashable, ref: ActorRef[Any], value: Any) -> None:
+        table = self._table
+        if not ref.is_alive():
+            msg = f"{ref} has stopped and cannot own the key {key!r}"
+            raise Refuse(ActorDead(msg))
+        if table.keys == "unique":
+            for entry in table.live(key):
+                if entry.ref is not ref or entry.value != value:
+                    raise Refuse(NameTaken(key, entry.ref))
+                return
+            for dead in tuple(table.by_key.get(key, ())):
+                table.remove(key, dead)
+        table.by_key.setdefault(key, {})[ref] = value
+        table.by_owner.setdefault(ref, {})[key] = None
+        self._watch(ref)
+
+    def _watch(self, ref: ActorRef[Any]) -> None:
+        if ref not in self._table.monitors:
+            self._table.monitors[ref] = self.monitor(ref)
+
+    def _unwatch_idle(self, ref: ActorRef[Any]) -> None:
+        if ref not in self._table.by_owner:
+            number = self._table.monitors.pop(ref, None)
+            if number is not None:
+                links.demonitor(self.actor_ref, number)
+
+
+class Registry:
+    """Finds actors by key.
+
+    Writing goes through the registry actor, in order. Reading takes a lookup in a table and can
+    be done from anywhere, an actor that has ended is never found.
+
+    Args:
+        system: the engine of the node it belongs to.
+        keys: ``"unique"`` or ``"duplicate"``.
+
+    Raises:
+        InvalidOption: if ``keys`` is neither.
+    """
+
+    def __init__(self, system: Scheduler, keys: Keys = "unique") -> None:
+        if keys not in ("unique", "duplicate"):
+            raise InvalidOption("keys", keys, "'unique' or 'duplicate'")
+        self._table = _Table(keys)
+        self.service = Service(system, "registry")
+
+    def actor(self) -> tuple[type[RegistryActor], tuple[Any, ...]]:
+        """Return the class and arguments of the actor that keeps this registry."""
+        return RegistryActor, (self._table, self.service)
+
+    def register(
+        self, key: Hashable, ref: ActorRef[Any] | None = None, value: Any = None
+    ) -> Reply[None]:
+        """Make ``ref``, or the calling actor, an owner of ``key``.
+
+        Registering the same owner and value again changes nothing.
+
+        Raises (when awaited):
+            NameTaken: if keys are unique and another live actor owns it, or the same one with
+                another value.
+            ActorDead: if ``ref`` has stopped.
+
+        Raises (at once):
+            NotInActor: if no ``ref`` is given and no actor is calling.
+        """
+        return self.service.call(_Register(key, self._owner(ref), value))
+
+    def unregister(self, key: Hashable, ref: ActorRef[Any] | None = None) -> Reply[None]:
+        """Take ``ref``, or the calling actor, off ``key``; nothing happens if it is not there.
+
+        Raises (at once):
+            NotInActor: if no ``ref`` is given and no actor is calling.
+        """
+        return self.service.call(_Unregister(key, self._owner(ref)))
+
+    def lookup(self, key: Hashable) -> tuple[Entry, ...]:
+        """Return the live owners of ``key`` in order of registration."""
+        return tuple(self._table.live(key))
+
+    def whereis(self, key: Hashable) -> ActorRef[Any] | None:
+        """Return the first live owner of ``key``, or ``None``."""
+        return next((entry.ref for entry in self._table.live(key)), None)
+
+    def keys(self, ref: ActorRef[Any]) -> tuple[Hashable, ...]:
+        """Return the keys ``ref`` owns; none if it has stopped."""
+        return tuple(self._table.by_owner.get(ref, ())) if ref.is_alive() else ()
+
+    def count(self) -> int:
+        """Return the number of keys that have a live owner."""
+        return sum(1 for key in tuple(self._table.by_key) if self.lookup(key))
+
+    @staticmethod
+    def _owner(ref: ActorRef[Any] | None) -> ActorRef[Any]:
+        owner = CURRENT.get() if ref is None else ref
+        if owner is None:
+            msg = "registering needs a ref=…, unless an actor registers itself"
+            raise NotInActor(msg)
+        return owner

@@ -1,0 +1,369 @@
+"""`DynamicSupervisor`: children that come and go by the thousand (Elixir ``DynamicSupervisor``).
+
+Children are known by their refs, have no order, and are restarted one for one. A child costs an
+entry in a table; its spec is shared by all that were started from the same one.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Hashable
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from puckstream.actors import links
+from puckstream.actors.actor import Actor
+from puckstream.actors.ref import ActorRef
+from puckstream.actors.reply import Reply
+from puckstream.actors.signals import KILL, KILLED, SHUTDOWN, Crash, Exit, ExitReason
+from puckstream.actors.state import DEAD
+from puckstream.errors import ChildNotFound, InvalidSpec, Refuse, StartFailed, TooManyChildren
+from puckstream.supervision import handle
+from puckstream.supervision.child import ChildSpec, Flags, Ignore
+from puckstream.supervision.intensity import add_restart
+from puckstream.supervision.place import ChildRow, Counts
+from puckstream.supervision.staff import Staff, Started, reason_of
+from puckstream.supervision.strategy import (
+    Classify,
+    is_shutdown_error,
+    is_worth_reporting,
+    on_dynamic_exit,
+)
+from puckstream.supervision.survey import survey_row
+from puckstream.supervision.tree import Tree
+
+__all__ = ["DynamicSupervisor"]
+
+logger = logging.getLogger("puckstream.supervision")
+
+
+class _TryAgain(NamedTuple):
+    """A restart that failed or was delayed, behind the requests that already wait."""
+
+    ref: ActorRef[Any]
+
+
+class _Waiting(NamedTuple):
+    """A child between two attempts to start, known by the ref it last had."""
+
+    spec: ChildSpec
+    attempts: int
+    restarts: int
+
+
+class DynamicSupervisor(Actor):
+    """Starts children on request, restarts those that want it, stops all at once.
+
+    Args:
+        intensity: restarts allowed within ``period``; one more ends the supervisor.
+        period: the window, in seconds, above 0.
+        max_children: how many there may be, those being restarted included; ``None`` is any
+            number.
+        extra_args: put before every child's own arguments, at restarts too.
+        classify: given an exit reason for which a child would be restarted, answers
+            ``"restart"``, ``"stop"`` or ``"escalate"``.
+
+    Raises:
+        InvalidSpec: if a flag has an impossible value.
+    """
+
+    trap_exit = True
+    child_type: ClassVar[Literal["worker", "supervisor"]] = "supervisor"
+    _ref_class: ClassVar[type[ActorRef[Any]]] = handle.DynamicSupervisorRef
+
+    def __init__(
+        self,
+        *,
+        intensity: int = 3,
+        period: float = 5.0,
+        max_children: int | None = None,
+        extra_args: tuple[Any, ...] = (),
+        classify: Classify[ExitReason] | None = None,
+    ) -> None:
+        super().__init__()
+        self._flags = Flags("one_for_one", intensity, period)
+        if max_children is not None and (type(max_children) is not int or max_children < 0):
+            raise InvalidSpec("max_children", max_children, "a whole number ≥ 0, or None")
+        self._max_children = max_children
+        self._extra_args = tuple(extra_args)
+        self._classify = classify
+        self._children: dict[ActorRef[Any], ChildSpec] = {}
+        # Only children that have been restarted are here; the others have a count of 0.
+        self._restart_counts: dict[ActorRef[Any], int] = {}
+        self._waiting: dict[ActorRef[Any], _Waiting] = {}
+        self._restarts: tuple[float, ...] = ()
+        self._forgotten: ChildSpec | None = None
+        self._staff = Staff(self.actor_ref)
+        self._born = self.actor_ref._system.clock.now()
+
+    # -- messages
+
+    def on_receive(self, message: Any) -> Any:
+        """Serve exits, retries and admin calls."""
+        kind = type(message)
+        if kind is handle.StartChild:
+            return self._start_child(message.spec)
+        if kind is Exit:
+            return None if message.ref is None else self._exited(message.ref, message.reason)
+        if kind is _TryAgain:
+            return self._attempt(message.ref)
+        match message:
+            case handle.TerminateChild(ref):
+                return self._terminate(ref)
+            case handle.CountChildren():
+                return self._count()
+            case handle.WhichChildren():
+                return self.rows()
+            case _:
+                return super().on_receive(message)
+
+    # -- start
+
+    def _start_child(self, spec: ChildSpec) -> Any:
+        limit = self._max_children
+        if limit is not None and len(self._children) + len(self._waiting) >= limit:
+            problem = f"cannot be started: there are max_children={limit}"
+            raise Refuse(TooManyChildren(spec.id, problem))
+        if self._extra_args:
+            spec = _with_extra(spec, self._extra_args)
+        try:
+            started = self._staff.start(spec)
+        except StartFailed as failure:
+            raise Refuse(failure) from failure
+        if isinstance(started, Started):
+            self._keep(started.ref, spec)
+            return started.ref
+        if isinstance(started, Ignore):
+            return None
+        return self._keep_when_started(started, spec)
+
+    async def _keep_when_started(
+        self, starting: Awaitable[Started | Ignore], spec: ChildSpec
+    ) -> ActorRef[Any] | None:
+        try:
+            started = await starting
+        except StartFailed as failure:
+            raise Refuse(failure) from failure
+        if isinstance(started, Ignore):
+            return None
+        self._keep(started.ref, spec)
+        return started.ref
+
+    def _keep(self, ref: ActorRef[Any], spec: ChildSpec) -> None:
+        if spec.restart == "temporary" and (spec.args or spec.kwargs):
+            # Never started again, so its arguments need not stay in memory (OTP does the same).
+            spec = self._forgotten = spec.forget_arguments(self._forgotten)
+        self._children[ref] = spec
+
+    # -- exits and restarts
+
+    def _exited(self, ref: ActorRef[Any], reason: ExitReason) -> Any:
+        spec = self._children.pop(ref, None)
+        if spec is None:
+            return None
+        restarts = self._restart_counts.pop(ref, 0)
+        self.child_exited(ref, spec, reason)
+        decision = on_dynamic_exit(spec, reason, self._classify)
+        if decision == "restart":
+            self._waiting[ref] = _Waiting(spec, 0, restarts)
+            if spec.backoff is not None:
+                self._retry(ref)
+                return None
+            return self._attempt(ref)
+        if decision == "escalate":
+            self.finish(reason)
+        return None
+
+    def child_exited(self, ref: ActorRef[Any], spec: ChildSpec, reason: ExitReason) -> None:
+        """Take note of a child's own end, before it is decided what follows; for subclasses.
+
+        This one reports it.
+        """
+        if is_worth_reporting(spec.restart, reason):
+            self._log("child terminated", ref, spec, reason)
+
+    def _attempt(self, ref: ActorRef[Any]) -> Any:
+        waiting = self._waiting.get(ref)
+        if waiting is None:
+            return None
+        now = self.actor_ref._system.clock.now()
+        flags = self._flags
+        self._restarts, allowed = add_restart(self._restarts, now, flags.intensity, flags.period)
+        if not allowed:
+            del self._waiting[ref]
+            self._log("restarted too often", ref, waiting.spec, SHUTDOWN)
+            self.finish(SHUTDOWN)
+            return None
+        try:
+            started = self._staff.start(waiting.spec)
+        except StartFailed as failure:
+            self._attempt_failed(ref, failure)
+            return None
+        if isinstance(started, (Started, Ignore)):
+            self._restarted(ref, started)
+            return None
+        return self._finish_attempt(ref, started)
+
+    async def _finish_attempt(
+        self, ref: ActorRef[Any], starting: Awaitable[Started | Ignore]
+    ) -> None:
+        try:
+            started = await starting
+        except StartFailed as failure:
+            self._attempt_failed(ref, failure)
+        else:
+            self._restarted(ref, started)
+
+    def _restarted(self, old: ActorRef[Any], started: Started | Ignore) -> None:
+        waiting = self._waiting.pop(old)
+        if isinstance(started, Started):
+            self._children[started.ref] = waiting.spec
+            self._restart_counts[started.ref] = waiting.restarts + 1
+
+    def _attempt_failed(self, ref: ActorRef[Any], failure: StartFailed) -> None:
+        self._log("start error", ref, self._waiting[ref].spec, reason_of(failure))
+        self._retry(ref)
+
+    def _retry(self, ref: ActorRef[Any]) -> None:
+        spec, attempts, restarts = self._waiting[ref]
+        self._waiting[ref] = _Waiting(spec, attempts + 1, restarts)
+        if spec.backoff is None:
+            self.actor_ref._deliver(_TryAgain(ref))
+        else:
+            delay = spec.backoff.delay(attempts, random.random())  # noqa: S311  # jitter, no secret
+            self.send_after(delay, _TryAgain(ref))
+
+    # -- stop
+
+    def _terminate(self, ref: ActorRef[Any]) -> Any:
+        if self._waiting.pop(ref, None) is not None:
+            return None
+        spec = self._children.pop(ref, None)
+        if spec is None:
+            raise Refuse(ChildNotFound(ref, "is not a child of this supervisor"))
+        self._restart_counts.pop(ref, None)
+        reason = self._staff.stop(ref, spec.shutdown)
+        if isinstance(reason, Reply):
+            return self._report_stop(ref, spec, reason)
+        self._check_stop(ref, spec, reason)
+        return None
+
+    async def _report_stop(
+        self, ref: ActorRef[Any], spec: ChildSpec, stopping: Reply[ExitReason]
+    ) -> None:
+        self._check_stop(ref, spec, await stopping)
+
+    def _check_stop(self, ref: ActorRef[Any], spec: ChildSpec, reason: ExitReason) -> None:
+        asked = KILLED if spec.shutdown == "brutal_kill" else SHUTDOWN
+        if is_shutdown_error(spec.restart, reason, asked, dynamic=True):
+            self._log("shutdown error", ref, spec, reason)
+
+    def on_stop(self) -> Awaitable[None] | None:
+        """Stop all children at once, each within its own shutdown time."""
+        children, self._children = self._children, {}
+        self._waiting.clear()
+        if not children:
+            return None
+        everybody: Reply[None] = Reply()
+        remaining = len(children)
+        system = self.actor_ref._system
+        by_time: dict[float, list[ActorRef[Any]]] = {}
+
+        def down(ref: ActorRef[Any], reason: ExitReason) -> None:
+            nonlocal remaining
+            self._check_stop(ref, children[ref], reason)
+            remaining -= 1
+            if not remaining:
+                everybody._resolve(None)
+
+        for ref, spec in children.items():
+            links.disown(ref)
+            if ref._state == DEAD:
+                down(ref, ref._reason or KILLED)
+                continue
+            ref._on_death(down)
+            shutdown = spec.shutdown
+            if shutdown == "brutal_kill":
+                links.signal(system, ref, KILL, None)
+                continue
+            if shutdown is not None:
+                by_time.setdefault(shutdown, []).append(ref)
+            links.shut_down(ref, SHUTDOWN)
+        # One timer for all children that have equally long.
+        timers = [
+            system.clock.call_later(seconds, _kill_all, system, refs)
+            for seconds, refs in by_time.items()
+        ]
+
+        async def wait() -> None:
+            try:
+                await everybody
+            finally:
+                for timer in timers:
+                    timer.cancel()
+
+        return wait()
+
+    # -- what there is to see
+
+    def _count(self) -> Counts:
+        specs = [*self._children.values(), *(waiting.spec for waiting in self._waiting.values())]
+        supervisors = sum(spec.type == "supervisor" for spec in specs)
+        return Counts(len(specs), len(self._children), supervisors, len(specs) - supervisors)
+
+    def rows(self) -> tuple[ChildRow[ActorRef[Any]], ...]:
+        """Return every child, in the order they were started; their start times are not kept."""
+        running = (
+            ChildRow(spec, ref, "running", self._restart_counts.get(ref, 0), 0.0)
+            for ref, spec in self._children.items()
+        )
+        waiting = (
+            ChildRow[ActorRef[Any]](spec, None, "restarting", restarts, 0.0)
+            for spec, _, restarts in self._waiting.values()
+        )
+        return (*running, *waiting)
+
+    def survey(self, id: Hashable) -> Tree:  # noqa: A002  # the field's name
+        """Return a snapshot of this supervisor and all below it."""
+        now = self.actor_ref._system.clock.now()
+        flags = self._flags
+        return Tree(
+            id=id,
+            ref=self.actor_ref,
+            kind="supervisor",
+            state=self.actor_ref.state,
+            strategy="one_for_one",
+            intensity=flags.intensity,
+            period=flags.period,
+            restarts_in_window=sum(at >= now - flags.period for at in self._restarts),
+            mailbox=self.actor_ref.mailbox_length,
+            uptime=now - self._born,
+            children=tuple(survey_row(row, now) for row in self.rows()),
+        )
+
+    def _log(self, what: str, ref: ActorRef[Any], spec: ChildSpec, reason: ExitReason) -> None:
+        level = logging.INFO if reason.expected and what == "child terminated" else logging.ERROR
+        error = reason.error if isinstance(reason, Crash) and what == "start error" else None
+        logger.log(
+            level,
+            "%s: child %r (%s): %s (%s)",
+            self,
+            spec.id,
+            ref,
+            what,
+            reason,
+            exc_info=error,
+            extra={"supervisor": str(self), "child": spec.id, "report": what, "reason": str(reason)},
+        )
+
+
+def _with_extra(spec: ChildSpec, extra: tuple[Any, ...]) -> ChildSpec:
+    return replace(spec, args=(*extra, *spec.args))
+
+
+def _kill_all(system: Any, refs: list[ActorRef[Any]]) -> None:
+    for ref in refs:
+        system.kill(ref)
+
+

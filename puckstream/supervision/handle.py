@@ -1,0 +1,187 @@
+"""What a supervisor's ref can do beyond any other: the admin calls.
+
+Every call waits without limit, as in OTP: a supervisor that is starting a slow child answers
+afterwards. None of them disturbs running children unless it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+from puckstream.actors.ref import ActorRef
+from puckstream.actors.reply import Reply
+from puckstream.supervision.child import ChildSpec, as_child_spec
+from puckstream.supervision.place import Counts
+from puckstream.supervision.survey import survey
+from puckstream.supervision.tree import Tree
+
+__all__ = [
+    "Admin",
+    "CountChildren",
+    "DeleteChild",
+    "DynamicSupervisorRef",
+    "RestartChild",
+    "StartChild",
+    "SupervisorRef",
+    "TerminateChild",
+    "WhichChildren",
+]
+
+
+class StartChild(NamedTuple):
+    """Request: start a child of ``spec``."""
+
+    spec: ChildSpec
+
+
+class TerminateChild(NamedTuple):
+    """Request: stop a child, by id (static) or ref (dynamic)."""
+
+    child: Any
+
+
+class RestartChild(NamedTuple):
+    """Request: start a child that is down."""
+
+    id: Hashable
+
+
+class DeleteChild(NamedTuple):
+    """Request: forget a child that is down."""
+
+    id: Hashable
+
+
+class WhichChildren(NamedTuple):
+    """Request: the children, in start order."""
+
+
+class CountChildren(NamedTuple):
+    """Request: how many children there are."""
+
+
+Admin = (
+    StartChild
+    | TerminateChild
+    | RestartChild
+    | DeleteChild
+    | WhichChildren
+    | CountChildren
+)
+
+
+class _AnySupervisorRef(ActorRef[Any]):
+    """The calls both kinds of supervisor answer."""
+
+    __slots__ = ()
+
+    def start_child(self, item: ChildSpec | Callable[..., Any]) -> Reply[ActorRef[Any] | None]:
+        """Start a child and wait until its own start is done.
+
+        Args:
+            item: a spec from ``child(…)``, an actor class, or anything with ``child_spec()``.
+                It is checked here, before the supervisor is asked.
+
+        Returns:
+            A reply with the child's ref; ``None`` if its start function returned `IGNORE`.
+
+        Raises (when awaited):
+            StartFailed: if it did not start; the supervisor keeps nothing of it.
+            ChildRunning: static: a child of that id runs.
+            ChildPresent: static: a child of that id is known and does not run.
+            TooManyChildren: dynamic: ``max_children`` is reached.
+            ActorDead: if the supervisor has stopped.
+
+        Raises (at once):
+            InvalidSpec: if ``item`` is no child spec.
+        """
+        return self.call(StartChild(as_child_spec(item)), timeout=None)
+
+    def count_children(self) -> Reply[Counts]:
+        """Return how many children there are: all specs, running ones, and either type.
+
+        Raises (when awaited):
+            ActorDead: if the supervisor has stopped.
+        """
+        return self.call(CountChildren(), timeout=None)
+
+    def tree(self) -> Reply[Tree]:
+        """Return an immutable snapshot of the supervisor and everything below it.
+
+        It is read without a message, so that a busy supervisor shows as well as an idle one.
+
+        Raises (when awaited):
+            ActorDead: if the supervisor has stopped.
+        """
+        return self._system.perform(self._survey)
+
+    def _survey(self) -> Tree:
+        if not self.is_alive():
+            raise self._dead()
+        return survey(self, self.actor_class.__name__)
+
+    def which_children(self) -> Reply[tuple[Any, ...]]:
+        """Return the children in start order, as `ChildRow`.
+
+        Raises (when awaited):
+            ActorDead: if the supervisor has stopped.
+        """
+        return self.call(WhichChildren(), timeout=None)
+
+
+class SupervisorRef(_AnySupervisorRef):
+    """The ref of a `Supervisor`."""
+
+    __slots__ = ()
+
+    def terminate_child(self, child_id: Hashable) -> Reply[None]:
+        """Stop a child, or give up restarting it; it is not restarted.
+
+        The spec is kept, except that of a temporary child. One that is down stays down.
+
+        Raises (when awaited):
+            ChildNotFound: if there is no child of that id.
+            ActorDead: if the supervisor has stopped.
+        """
+        return self.call(TerminateChild(child_id), timeout=None)
+
+    def restart_child(self, child_id: Hashable) -> Reply[ActorRef[Any] | None]:
+        """Start a child that does not run.
+
+        Raises (when awaited):
+            ChildNotFound: if there is no child of that id.
+            ChildRunning: if it runs.
+            ChildRestarting: if it is between two attempts to start.
+            StartFailed: if it did not start; it stays as it was.
+            ActorDead: if the supervisor has stopped.
+        """
+        return self.call(RestartChild(child_id), timeout=None)
+
+    def delete_child(self, child_id: Hashable) -> Reply[None]:
+        """Forget a child that does not run.
+
+        Raises (when awaited):
+            ChildNotFound: if there is no child of that id.
+            ChildRunning: if it runs.
+            ChildRestarting: if it is between two attempts to start.
+            ActorDead: if the supervisor has stopped.
+        """
+        return self.call(DeleteChild(child_id), timeout=None)
+
+
+class DynamicSupervisorRef(_AnySupervisorRef):
+    """The ref of a `DynamicSupervisor`."""
+
+    __slots__ = ()
+
+    def terminate_child(self, ref: ActorRef[Any]) -> Reply[None]:
+        """Stop a child and forget it.
+
+        The ref under which a child ran before its restart began is accepted too.
+
+        Raises (when awaited):
+            ChildNotFound: if ``ref`` is no child of this supervisor.
+            ActorDead: if the supervisor has stopped.
+        """
+        return self.call(TerminateChild(ref), timeout=None)
