@@ -93,9 +93,11 @@ def run_suite(suite: Path, arguments: list[str]) -> int:
     """Run pytest in the suite's folder; it is ended, with its children, when it takes too long."""
     configuration = Path(__file__).with_name("pytest.ini")
     options = [f"--config-file={configuration}", f"--rootdir={suite}"]
+    if not any(argument.startswith("tests") for argument in arguments):
+        options.append("tests")
     path = os.pathsep.join([str(suite), str(ROOT)])  # ``tests`` is theirs, ``puckstream`` ours
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "pytest", *options, *(arguments or ["tests"])],
+        [sys.executable, "-P", "-m", "pytest", *options, *arguments],
         cwd=suite,
         env=os.environ | {"PYTHONPATH": path},
         start_new_session=True,

@@ -28,6 +28,7 @@
     ├── StreamRunning             a stream of that id is running (``if_running="error"``)
     ├── UnknownProvider           the client string names no provider
     ├── MissingKey                the provider needs an API key that is not set
+    ├── StreamCancelled           the result of a stream that was cancelled was asked for
     └── StreamError               a stream failed; ``kind`` says how, ``retryable`` whether again
 
 Messages name the offending value and, where there is one, the remedy.
@@ -60,6 +61,7 @@ __all__ = [
     "PuckstreamError",
     "Refuse",
     "StartFailed",
+    "StreamCancelled",
     "StreamError",
     "StreamExpired",
     "StreamNotFound",
@@ -241,6 +243,15 @@ class StreamRunning(PuckstreamError):
         super().__init__(
             f"stream {stream_id!r} is running; pass if_running='join' or 'replace', or another id"
         )
+
+
+class StreamCancelled(PuckstreamError):
+    """The stream was cancelled for ``reason``; ``content`` is what had arrived."""
+
+    def __init__(self, reason: str, content: Any) -> None:
+        self.reason = reason
+        self.content = content
+        super().__init__(f"the stream was cancelled ({reason})")
 
 
 class UnknownProvider(PuckstreamError, ValueError):

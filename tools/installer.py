@@ -67,7 +67,7 @@ class Venv:
         """Make the environment, also on systems that ship Python without its ``ensurepip``."""
         say(f"creating {path.name} with venv (Python {version()})")
         make = [base(), "-m", "venv", "--clear", str(path)]
-        if succeeds(base(), "-c", "import ensurepip"):
+        if succeeds(base(), "-c", "import ensurepip; ensurepip.version()"):
             run(make, path.parent)
         elif succeeds(base(), "-m", "pip", "--version"):
             run([*make, "--without-pip"], path.parent)

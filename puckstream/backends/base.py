@@ -72,7 +72,7 @@ class Request:
     """
 
     messages: tuple[Message, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Resources:

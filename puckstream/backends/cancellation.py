@@ -23,8 +23,7 @@ __all__ = ["cancelled_once", "to_the_end"]
 T = TypeVar("T")
 
 
-@types.coroutine
-def cancelled_once(awaitable: Awaitable[T]) -> Generator[Any, Any, T]:
+async def cancelled_once(awaitable: Awaitable[T]) -> T:
     """Await ``awaitable``, which sees the first cancellation and no other.
 
     After the first cancellation has gone in, the caller returns only when ``awaitable`` has
@@ -34,20 +33,20 @@ def cancelled_once(awaitable: Awaitable[T]) -> Generator[Any, Any, T]:
         asyncio.CancelledError: if cancelled.
         BaseException: whatever ``awaitable`` raises, if it was not cancelled.
     """
-    return _drive(awaitable.__await__(), deaf=False)
+    return await _drive(awaitable.__await__(), deaf=False)
 
 
-@types.coroutine
-def to_the_end(awaitable: Awaitable[T]) -> Generator[Any, Any, T]:
+async def to_the_end(awaitable: Awaitable[T]) -> T:
     """Await ``awaitable`` to its end, which no cancellation reaches.
 
     Raises:
         asyncio.CancelledError: after the end, if the caller was cancelled meanwhile.
         BaseException: whatever ``awaitable`` raises, if the caller was not cancelled.
     """
-    return _drive(awaitable.__await__(), deaf=True)
+    return await _drive(awaitable.__await__(), deaf=True)
 
 
+@types.coroutine
 def _drive(inner: Generator[Any, Any, T], *, deaf: bool) -> Generator[Any, Any, T]:
     held: BaseException | None = None
     thrown: BaseException | None = None
@@ -74,7 +73,7 @@ def _drive(inner: Generator[Any, Any, T], *, deaf: bool) -> Generator[Any, Any, 
                 raise
             except asyncio.CancelledError as error:
                 thrown, deaf = error, True
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  it goes where it belongs: inside
                 thrown = error
     except GeneratorExit:
         inner.close()
@@ -102,6 +101,6 @@ def _sit_out(
         except asyncio.CancelledError as error:
             if not waiting.cancelled():
                 held = error
-        except Exception:
-            break  # the driven code gets it from the future itself
+        except Exception:  # noqa: BLE001  the driven code gets it from the future itself
+            break
     return held

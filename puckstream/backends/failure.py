@@ -23,6 +23,10 @@ __all__ = ["from_error_object", "from_status", "one_line", "retry_after", "witho
 _LONGEST = 500
 """Characters of an upstream's message that are kept."""
 
+_REDIRECTS = range(300, 400)
+_ERRORS = range(400, 600)
+_SERVER_ERRORS = range(500, 600)
+
 _BY_STATUS: Mapping[int, tuple[ErrorKind, bool]] = {
     401: ("auth", False),
     402: ("auth", False),
@@ -98,7 +102,7 @@ def from_status(
     message = _message(detail)
     if not message and headers.get("content-type", "").partition(";")[0].strip() == "text/plain":
         message = body.decode("utf-8", "replace")
-    if 300 <= status < 400:
+    if status in _REDIRECTS:
         message = f"redirected to {headers.get('location', 'nowhere')}: correct the base_url"
     return StreamError(
         kind,
@@ -173,9 +177,9 @@ def _by_status(status: int) -> tuple[ErrorKind, bool]:
     known = _BY_STATUS.get(status)
     if known is not None:
         return known
-    if status >= 500:
+    if status in _SERVER_ERRORS:
         return ("server", True)
-    return ("invalid_request", False) if status >= 300 else ("protocol", False)
+    return ("invalid_request", False)
 
 
 def _by_word(words: str) -> tuple[ErrorKind, bool] | None:
@@ -207,7 +211,7 @@ def _words(detail: object) -> tuple[str, int | None]:
     kind, code = error.get("type"), error.get("code")
     status = _number(code) if isinstance(code, str) else code
     words = " ".join(str(word) for word in (kind, code) if isinstance(word, str)).lower()
-    if isinstance(status, (int, float)) and 400 <= status <= 599:
+    if isinstance(status, (int, float)) and int(status) in _ERRORS:
         return words, int(status)
     return words, None
 

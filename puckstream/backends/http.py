@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -39,9 +39,10 @@ _SHARD = 32
 _LINGER = 0.5
 """Seconds to wait for the end of a body whose last event has come, to use its connection again."""
 
-_REFUSAL_BYTES = 64 * 1024
-_REFUSAL_TIMEOUT = 5.0
+_HEAD_BYTES = 64 * 1024
+_HEAD_TIMEOUT = 5.0
 
+_SUCCESS = range(200, 300)
 _HEADERS = {"accept-encoding": "identity", "user-agent": "puckstream"}
 
 
@@ -106,6 +107,21 @@ class Answer:
         except Exception as error:
             raise translated(error, self._call) from error
 
+    async def read_head(self) -> bytes:
+        """Return the body of an answer that is not the stream it should be.
+
+        That is as much of it as a message needs, and as comes within a few seconds. Never raises
+        a `StreamError`.
+        """
+        body = b""
+        with contextlib.suppress(TimeoutError, StreamError):
+            async with asyncio.timeout(_HEAD_TIMEOUT):
+                async for piece in self:
+                    body += piece
+                    if len(body) > _HEAD_BYTES:
+                        break
+        return body
+
     async def drain(self, linger: float = _LINGER) -> None:
         """Read what is left of a body that has said all it had to say.
 
@@ -152,7 +168,7 @@ class HttpPool:
         return self._slots.free
 
     @asynccontextmanager
-    async def stream(self, call: Call) -> AsyncIterator[Answer]:
+    async def stream(self, call: Call) -> AsyncGenerator[Answer]:
         """Send ``call``; the context's value is the answer, its status 2xx.
 
         Entering waits for a free connection and for the response's head. Leaving closes the
@@ -165,8 +181,14 @@ class HttpPool:
         try:
             answer = await self._send(self._client(shard), call)
             try:
-                if not 200 <= answer.status < 300:
-                    raise await _refusal(answer, call)
+                if answer.status not in _SUCCESS:
+                    raise from_status(
+                        answer.status,
+                        answer.headers,
+                        await answer.read_head(),
+                        provider=call.provider,
+                        secrets=call.secrets,
+                    )
                 yield answer
             finally:
                 await to_the_end(answer.aclose())
@@ -220,7 +242,7 @@ async def http_pool(
     key = ("http", parts.scheme, parts.hostname, parts.port, max_connections, verify)
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[HttpPool]:
+    async def opened() -> AsyncGenerator[HttpPool]:
         context = None
         if parts.scheme == "https":
             context = await resources.get(("tls", verify), lambda: _ssl_context(verify=verify))
@@ -237,26 +259,12 @@ async def http_pool(
 
 
 @asynccontextmanager
-async def _ssl_context(*, verify: bool | str) -> AsyncIterator[ssl.SSLContext]:
+async def _ssl_context(*, verify: bool | str) -> AsyncGenerator[ssl.SSLContext]:
     """Make the context that all pools of a node share: reading the authorities takes long."""
     if isinstance(verify, str):
         yield await asyncio.to_thread(ssl.create_default_context, cafile=verify)
     else:
         yield await asyncio.to_thread(httpx.create_ssl_context, verify=verify)
-
-
-async def _refusal(answer: Answer, call: Call) -> StreamError:
-    """Read why the upstream refuses, as far as it tells within a few seconds."""
-    body = b""
-    with contextlib.suppress(TimeoutError, StreamError):
-        async with asyncio.timeout(_REFUSAL_TIMEOUT):
-            async for piece in answer:
-                body += piece
-                if len(body) > _REFUSAL_BYTES:
-                    break
-    return from_status(
-        answer.status, answer.headers, body, provider=call.provider, secrets=call.secrets
-    )
 
 
 async def fetch(url: str, *, provider: str, timeout: float = 10.0) -> bytes:
@@ -271,7 +279,7 @@ async def fetch(url: str, *, provider: str, timeout: float = 10.0) -> bytes:
             response = await cancelled_once(client.get(url, timeout=timeout))
     except Exception as error:
         raise translated(error, call) from error
-    if response.status_code != httpx.codes.OK:
+    if response.status_code not in _SUCCESS:
         raise from_status(
             response.status_code, response.headers, response.content, provider=provider
         )

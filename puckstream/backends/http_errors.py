@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Protocol
 
 from puckstream.backends.failure import one_line, without_secrets
@@ -46,6 +47,9 @@ ERRORS: Mapping[str, tuple[ErrorKind, bool, str]] = {
 }
 """Kind, whether to try again, and message, by the name of the exception's class."""
 
+_UNKNOWN_OS: tuple[ErrorKind, bool, str] = ("connection", True, "the request to {origin} failed")
+_UNKNOWN: tuple[ErrorKind, bool, str] = ("protocol", False, "the request to {origin} failed")
+_DEEPEST = 10  # causes of causes: a chain may be a circle
 _QUOTING = ("LocalProtocolError", "UnicodeEncodeError")
 
 
@@ -70,16 +74,17 @@ def translated(error: Exception, call: _Sent) -> StreamError:
     names = [cls.__name__ for cls in type(error).__mro__]
     name = next((name for name in names if name in ERRORS), None)
     if name is None:
-        kind, retryable = ("connection", True) if isinstance(error, OSError) else ("protocol", False)
-        template = "the request to {origin} failed"
+        kind, retryable, template = _UNKNOWN_OS if isinstance(error, OSError) else _UNKNOWN
     else:
         kind, retryable, template = ERRORS[name]
     detail = one_line(str(error)) or type(error).__name__
     if name == "RemoteProtocolError" and ("closed" in detail or "disconnected" in detail):
         # h11 and httpcore say so of a connection that ends before the response does.
         kind, retryable, template = "connection", True, "{origin} cut the connection"
-    if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
-        kind, retryable = "connection", False
+    if name == "ConnectError" and any(
+        isinstance(e, ssl.SSLError) for e in islice(_causes(error), _DEEPEST)
+    ):
+        retryable = False  # a certificate does not become valid by asking again
     message = template.format(origin=call.origin)
     if name not in _QUOTING:
         message = f"{message}: {detail}"
@@ -92,8 +97,6 @@ def translated(error: Exception, call: _Sent) -> StreamError:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen = 0
-    while error is not None and seen < 10:  # a chain may be a circle
+    while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-        seen += 1

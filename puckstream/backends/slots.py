@@ -24,9 +24,7 @@ class Slots:
     def __init__(self, total: int, shard_size: int) -> None:
         self._free = [slot // shard_size for slot in range(total)]  # ascending, so a heap
         self._waiting: deque[asyncio.Future[int]] = deque()
-        self._sizes = [
-            min(shard_size, total - first) for first in range(0, total, shard_size)
-        ]
+        self._sizes = [min(shard_size, total - first) for first in range(0, total, shard_size)]
 
     def size(self, shard: int) -> int:
         """Return how many slots ``shard`` has."""

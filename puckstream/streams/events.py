@@ -244,7 +244,9 @@ class RetryingEvent(Event[Literal["retrying"], RetryInfo]):
         return {**self.info._asdict(), "reason": error_to_dict(self.info.reason)}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_retrying, (tuple(self.info), error_to_dict(self.info.reason), self.seq))
+        # By its fields: an exception with keyword-only arguments cannot be pickled.
+        attempt, delay, reason, reset = self.info
+        return (_retrying, (attempt, delay, error_to_dict(reason), reset, self.seq))
 
 
 class DoneEvent(Event[Literal["done"], Response, Context]):
@@ -426,5 +428,12 @@ def _error(reason: dict[str, Any], extras: dict[str, Any]) -> ErrorEvent:
     return _restored(ErrorEvent, ("error", StreamError(**reason)), extras)
 
 
-def _retrying(info: tuple[Any, ...], reason: dict[str, Any], seq: int) -> RetryingEvent:
-    return RetryingEvent(RetryInfo(info[0], info[1], StreamError(**reason), info[3]), seq=seq)
+def _retrying(
+    attempt: int,
+    delay: float,
+    reason: dict[str, Any],
+    reset: bool,
+    seq: int,  # noqa: FBT001
+) -> RetryingEvent:
+    info = RetryInfo(attempt, delay, StreamError(**reason), reset=reset)
+    return RetryingEvent(info, seq=seq)

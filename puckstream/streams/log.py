@@ -259,8 +259,12 @@ class Log:
             context: the conversation up to and with the user's turn; the answer is appended here.
             now: the clock's time, in seconds.
         """
-        response = self._answer.build()
-        return self.append(lambda seq: DoneEvent(response, context.reply(response), seq=seq), now)
+
+        def done(seq: int) -> DoneEvent:
+            response = self._answer.build()
+            return DoneEvent(response, context.reply(response), seq=seq)
+
+        return self.append(done, now)
 
     def fail(self, error: StreamError, now: float) -> ErrorEvent | None:
         """Append ``error`` with the content and usage so far; ``None`` if the stream has ended."""
@@ -463,11 +467,14 @@ def _weigh(value: object) -> int:
         if id(item) in seen:
             continue
         seen.add(id(item))
-        total += sys.getsizeof(item, 64)
-        if isinstance(item, Mapping):
-            entries = cast("Mapping[object, object]", item)
-            pending.extend(entries.keys())
-            pending.extend(entries.values())
-        elif isinstance(item, list | tuple | set | frozenset):
-            pending.extend(cast("Iterable[object]", item))
+        # An estimate must not fail, whatever objects a user's function puts into its chunks.
+        try:
+            total += sys.getsizeof(item, 64)
+            if isinstance(item, Mapping):
+                entries = cast("Mapping[object, object]", item)
+                pending += [part for pair in entries.items() for part in pair]
+            elif isinstance(item, list | tuple | set | frozenset):
+                pending.extend(cast("Iterable[object]", item))
+        except Exception:  # noqa: BLE001
+            total += 64
     return total

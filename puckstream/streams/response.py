@@ -224,7 +224,7 @@ class ResponseBuilder:
         if output is None:
             chars = self._chars + self._thinking_chars
             if self._struct is not None:
-                chars += len(_as_text(self._struct))
+                chars += _struct_chars(self._struct)
             output, estimated = _tokens(chars), True
             if thinking is None:
                 thinking = _tokens(self._thinking_chars)
@@ -315,6 +315,14 @@ def _joined(parts: list[str]) -> str:
 
 def _as_text(content: object) -> str:
     return content if isinstance(content, str) else json.dumps(plain(content), ensure_ascii=False)
+
+
+def _struct_chars(content: object) -> int:
+    # The usage is part of every terminal event: no object of a user may keep it from being made.
+    try:
+        return len(_as_text(content))
+    except Exception:  # noqa: BLE001
+        return 0
 
 
 def _tokens(chars: int) -> int:

@@ -6,13 +6,13 @@ not in the supervisor.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from types import NoneType
-from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
+from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeGuard, cast
 
 from puckstream.errors import InvalidSpec
 
@@ -136,12 +136,14 @@ class Flags:
     auto_shutdown: AutoShutdown = "never"
 
     def __post_init__(self) -> None:
-        _check_choice("strategy", self.strategy, _STRATEGIES)
+        if self.strategy not in _STRATEGIES:
+            _refuse_choice("strategy", self.strategy, _STRATEGIES)
         if not _is_count(self.intensity):
             _refuse("intensity", self.intensity, "give a whole number, 0 or more")
         if not _is_number(self.period) or self.period <= 0:
             _refuse("period", self.period, "give seconds above 0")
-        _check_choice("auto_shutdown", self.auto_shutdown, _AUTO_SHUTDOWNS)
+        if self.auto_shutdown not in _AUTO_SHUTDOWNS:
+            _refuse_choice("auto_shutdown", self.auto_shutdown, _AUTO_SHUTDOWNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,19 +191,21 @@ class ChildSpec:
     backoff: Backoff | None = None
 
     def __post_init__(self) -> None:
-        if self.id is None or not _is_hashable(self.id):
+        # Written out: a dynamic supervisor's spawn pays for each call made here.
+        if type(self.id) is not str and (self.id is None or not _is_hashable(self.id)):
             _refuse("id", self.id, "give a hashable value, such as a string")
         if not callable(self.start):
             _refuse("start", self.start, "give an actor class or a start function")
-        _check_choice("restart", self.restart, _RESTARTS)
-        if self.shutdown is not None and self.shutdown != "brutal_kill":
-            if not _is_number(self.shutdown) or self.shutdown < 0:
-                expected = "give seconds, 0 or more, None to wait for ever, or 'brutal_kill'"
-                _refuse("shutdown", self.shutdown, expected)
-        _check_choice("type", self.type, _TYPES)
+        if self.restart not in _RESTARTS:
+            _refuse_choice("restart", self.restart, _RESTARTS)
+        if not _is_shutdown(self.shutdown):
+            expected = "give seconds, 0 or more, None to wait for ever, or 'brutal_kill'"
+            _refuse("shutdown", self.shutdown, expected)
+        if self.type not in _TYPES:
+            _refuse_choice("type", self.type, _TYPES)
         if not _is_bool(self.significant):
             _refuse("significant", self.significant, "give True or False")
-        if not _is_hashable(self.name):
+        if self.name is not None and not _is_hashable(self.name):
             _refuse("name", self.name, "give a hashable value, such as a string")
         if self.backoff is not None and not _is_a(self.backoff, Backoff):
             _refuse("backoff", self.backoff, "give a Backoff or None")
@@ -248,7 +252,7 @@ def child(
     id: Hashable | None = None,
     restart: Restart | None = None,
     shutdown: Shutdown | _Unset = _Unset.UNSET,
-    type: ChildType | None = None,
+    type: ChildType | None = None,  # noqa: A002  # the option's name
     significant: bool = False,
     name: Hashable | None = None,
     backoff: Backoff | None = None,
@@ -367,9 +371,8 @@ def _refuse(option: str, value: object, expected: str) -> NoReturn:
     raise InvalidSpec(option, value, expected)
 
 
-def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in choices:
-        _refuse(option, value, f"choose one of {', '.join(map(repr, choices))}")
+def _refuse_choice(option: str, value: object, choices: tuple[str, ...]) -> NoReturn:
+    _refuse(option, value, f"choose one of {', '.join(map(repr, choices))}")
 
 
 def _is_a(value: object, kind: type) -> bool:
@@ -384,11 +387,15 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _is_number(value: object) -> TypeGuard[float]:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
-    # Also false for NaN; math.isfinite overflows on a huge int.
-    return -math.inf < value < math.inf
+    # False for NaN, infinity, and an int too large to be added to a time.
+    return abs(value) <= sys.float_info.max
+
+
+def _is_shutdown(value: object) -> bool:
+    return (_is_number(value) and value >= 0) or value is None or value == "brutal_kill"
 
 
 def _is_hashable(value: object) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from puckstream.actors.signals import KILLED, NORMAL, SHUTDOWN, Custom, ExitReason, Shutdown
 from puckstream.errors import InvalidSpec
 from puckstream.supervision.child import child
 from puckstream.supervision.strategy import (
@@ -16,23 +16,10 @@ from puckstream.supervision.strategy import (
     verdict_on,
 )
 
-
-@dataclass(frozen=True)
-class Exit:
-    kind: str
-
-    @property
-    def normal(self) -> bool:
-        return self.kind == "normal"
-
-    @property
-    def expected(self) -> bool:
-        return self.kind in {"normal", "shutdown", "shutdown:done"}
-
-
-NORMAL, SHUTDOWN, DONE = Exit("normal"), Exit("shutdown"), Exit("shutdown:done")
-CRASH, KILLED = Exit("crash"), Exit("killed")
-EXPECTED, ABNORMAL = (NORMAL, SHUTDOWN, DONE), (CRASH, KILLED)
+DONE = Shutdown("done")
+CRASH = Custom("crash")
+EXPECTED: list[ExitReason] = [NORMAL, SHUTDOWN, DONE]
+ABNORMAL: list[ExitReason] = [CRASH, KILLED]
 
 
 class Worker:
@@ -69,12 +56,12 @@ def test_the_restart_type_and_the_reason_decide(
     ],
 )
 def test_a_classifier_can_refuse_a_restart_but_never_add_one(
-    restart: Any, reason: Exit, asked: bool, answer: Any
+    restart: Any, reason: ExitReason, asked: bool, answer: Any
 ) -> None:
     """Classification: it is asked only where S14 says restart."""
-    seen: list[Exit] = []
+    seen: list[ExitReason] = []
 
-    def classify(of: Exit) -> Any:
+    def classify(of: ExitReason) -> Any:
         seen.append(of)
         return answer
 
@@ -85,7 +72,7 @@ def test_a_classifier_can_refuse_a_restart_but_never_add_one(
 def test_a_classifier_without_a_verdict_is_an_error() -> None:
     """Classification: None is no answer."""
 
-    def classify(_: Exit) -> Any:
+    def classify(_: ExitReason) -> Any:
         return None
 
     with pytest.raises(InvalidSpec, match="classify=None"):
@@ -104,7 +91,7 @@ def test_a_classifier_without_a_verdict_is_an_error() -> None:
     ],
 )
 def test_a_permanent_childs_end_is_always_reported_and_else_only_a_crash(
-    restart: Any, reason: Exit, expected: bool
+    restart: Any, reason: ExitReason, expected: bool
 ) -> None:
     """S16."""
     assert is_worth_reporting(restart, reason) is expected
@@ -129,7 +116,7 @@ def test_a_permanent_childs_end_is_always_reported_and_else_only_a_crash(
     ],
 )
 def test_a_child_that_ends_otherwise_than_asked_is_a_shutdown_error(
-    restart: Any, reason: Exit, asked: Exit, static: bool, dynamic: bool
+    restart: Any, reason: ExitReason, asked: ExitReason, static: bool, dynamic: bool
 ) -> None:
     """S33: a permanent child may only end as asked; a dynamic one's shutdown terms are fine."""
     assert is_shutdown_error(restart, reason, asked) is static
@@ -148,7 +135,7 @@ def test_a_child_that_ends_otherwise_than_asked_is_a_shutdown_error(
     ],
 )
 def test_a_dynamic_child_that_is_not_restarted_is_removed(
-    restart: Any, reason: Exit, expected: str
+    restart: Any, reason: ExitReason, expected: str
 ) -> None:
     """S14, S15: no spec of it remains, not even a transient one's."""
     assert on_dynamic_exit(child(Worker, restart=restart), reason) == expected
@@ -157,7 +144,7 @@ def test_a_dynamic_child_that_is_not_restarted_is_removed(
 def test_a_dynamic_supervisor_can_escalate() -> None:
     """Classification: a refused key is everybody's problem."""
 
-    def classify(_: Exit) -> Any:
+    def classify(_: ExitReason) -> Any:
         return "escalate"
 
     assert on_dynamic_exit(child(Worker), CRASH, classify) == "escalate"

@@ -1,0 +1,490 @@
+"""`Node`: one runtime, wired together. Read `_root_children` as the supervision tree."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Self, cast
+
+from puckstream.actors import lifecycle, links
+from puckstream.actors._pykka import Stop
+from puckstream.actors.actor import NODE, Actor
+from puckstream.actors.pubsub import Position, PubSub
+from puckstream.actors.ref import ActorRef
+from puckstream.actors.registry import Registry
+from puckstream.actors.reply import Reply
+from puckstream.actors.scheduler import Scheduler
+from puckstream.actors.service import Service
+from puckstream.actors.signals import SHUTDOWN, ExitReason
+from puckstream.actors.state import STARTING
+from puckstream.backends.base import Resources
+from puckstream.clock import Clock
+from puckstream.errors import InvalidOption, NodeNotRunning, StreamError
+from puckstream.streams.client import Client
+from puckstream.streams.context import Context, Prompt
+from puckstream.streams.desk import Desk, IfRunning, Stream
+from puckstream.streams.log import Snapshot
+from puckstream.streams.policy import Timeout
+from puckstream.streams.shelf import Shelf, generate_id, topic
+from puckstream.streams.stream import CancelOutcome
+from puckstream.streams.supervisor import StreamsSupervisor
+from puckstream.supervision.child import (
+    ChildSpec,
+    Flags,
+    Strategy,
+    as_child_spec,
+    check_child_specs,
+    child,
+)
+from puckstream.supervision.handle import SupervisorRef
+from puckstream.supervision.supervisor import Supervisor
+from puckstream.supervision.survey import survey
+from puckstream.supervision.tree import Tree
+
+__all__ = ["Node"]
+
+logger = logging.getLogger("puckstream.node")
+
+
+class Node:
+    """A runtime of actors, supervisors and streams on one event loop.
+
+    ``async with Node() as node:`` runs on the caller's loop; ``with Node() as node:`` starts a
+    loop in a thread of its own, for scripts, Django, Flask and the REPL. Every method can be
+    called from the loop, from actors and from any thread. A method that answers later returns a
+    `Reply`: await it on any loop, or call ``get()`` where no loop runs.
+
+    Args:
+        children: the application: child specs, actor classes, or anything with
+            ``child_spec()``, started in order under the supervisor ``app``.
+        name: what logs and the tree call this node.
+        strategy: the restart strategy of ``app``.
+        intensity: restarts ``app`` allows within ``period``; one more ends it, and the node's
+            root starts it anew, by the same rule.
+        period: that window, in seconds.
+        retention: how long an ended stream stays readable, in seconds.
+        max_ended: how many ended streams are kept at most.
+        clock: the node's time; the loop's by default.
+        loop_factory: makes the loop of ``with Node()``, e.g. ``uvloop.new_event_loop``.
+
+    Raises:
+        InvalidOption: if an argument has an impossible value.
+    """
+
+    def __init__(
+        self,
+        children: Iterable[ChildSpec | Callable[..., Any]] = (),
+        *,
+        name: str = "node",
+        strategy: Strategy = "one_for_one",
+        intensity: int = 3,
+        period: float = 5.0,
+        retention: float = 300.0,
+        max_ended: int = 1000,
+        clock: Clock | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
+        if not name or not name.isprintable():
+            raise InvalidOption("name", name, "printable text")
+        self.name = name
+        specs = [as_child_spec(item) for item in children]
+        check_child_specs(specs)
+        Flags(strategy, intensity, period)
+        self._app = child(
+            Supervisor,
+            specs,
+            id="app",
+            strategy=strategy,
+            intensity=intensity,
+            period=period,
+        )
+        self._shelf = Shelf(retention=retention, max_ended=max_ended)
+        self._clock = clock
+        self._loop_factory = loop_factory
+        self._system: Scheduler | None = None
+        self._thread: _LoopThread | None = None
+        self._token: Token[Scheduler | None] | None = None
+        self._ending: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        state = "not running" if self._system is None or self._system.closed else "running"
+        return f"<Node {self.name!r}: {state}>"
+
+    # -- the tree
+
+    def _root_children(self) -> list[ChildSpec]:
+        registry, registry_args = self.registry.actor()
+        pubsub, pubsub_args = self.pubsub.actor()
+        streams_args = (self._shelf, self._desk.service, self.pubsub)
+        return [
+            child(registry, *registry_args, id="registry"),
+            child(pubsub, *pubsub_args, id="pubsub"),
+            child(StreamsSupervisor, *streams_args, id="streams", shutdown=10.0),
+            self._app,
+        ]
+
+    async def _start(self) -> None:
+        if self._system is not None:
+            msg = f"{self!r} was started before; make a new Node"
+            raise NodeNotRunning(msg)
+        system = Scheduler(asyncio.get_running_loop(), self._clock, self)
+        self._system = system
+        self.registry = system.names = Registry(system)
+        self.pubsub = PubSub(system)
+        self.resources = Resources()
+        self._desk = Desk(system, self._shelf, self.pubsub, self.resources)
+        self._services: tuple[Service, ...] = (
+            self.registry.service,
+            self.pubsub.service,
+            self._desk.service,
+        )
+        try:
+            self._root = lifecycle.spawn(system, Supervisor, (self._root_children(),), {})
+            extra = self._root._extra
+            if self._root._state == STARTING and extra is not None and extra.started is not None:
+                await extra.started
+        except BaseException:
+            await self._end_engine()
+            raise
+        self._root._on_death(self._root_ended)
+
+    def _root_ended(self, _ref: ActorRef[Any], reason: ExitReason) -> None:
+        """Leave nobody waiting if the root gave up: every stream gets its terminal event."""
+        if self._ending is not None:
+            return
+        logger.critical("%s: its root supervisor ended (%s); the node is down", self.name, reason)
+        for service in self._services:
+            service.close()
+        for stream_id in self._shelf.running():
+            log = self._shelf.get(stream_id, 0.0).log
+            log.fail(StreamError("node_down", "the node's supervisors gave up"), log.last_at)
+
+    # -- life
+
+    async def __aenter__(self) -> Self:
+        await self._start()
+        self._token = NODE.set(self._running)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave()
+        await self._shut_down(10.0)
+
+    def __enter__(self) -> Self:
+        self._thread = _LoopThread(self.name, self._loop_factory)
+        try:
+            self._thread.run(self._start())
+        except BaseException:
+            self._thread.close()
+            raise
+        self._token = NODE.set(self._running)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave()
+        self.close()
+
+    def _leave(self) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            # A generator-based fixture may leave in another context than it entered.
+            with contextlib.suppress(ValueError):
+                NODE.reset(token)
+
+    @property
+    def _running(self) -> Scheduler:
+        if self._system is None:
+            msg = f"{self!r}: enter it first, with 'async with node' or 'with node'"
+            raise NodeNotRunning(msg)
+        return self._system
+
+    async def shutdown(self, *, timeout: float = 10.0) -> None:
+        """Stop the node in order: ``app``, streams, infrastructure, then unsupervised actors.
+
+        Running streams end with ``cancelled``, reason ``shutdown``. Idempotent; concurrent
+        callers wait for the same end. On the node's own loop only; from a thread use `close`.
+
+        Args:
+            timeout: how long unsupervised actors get to finish their messages, in seconds;
+                children have their own shutdown times.
+
+        Raises:
+            NodeNotRunning: if it was never started.
+        """
+        await self._shut_down(timeout)
+
+    def close(self) -> None:
+        """Stop the node from a thread, in the order of `shutdown`, and wait for it. Idempotent.
+
+        Raises:
+            NodeNotRunning: if it does not run in a thread of its own.
+        """
+        if self._thread is None:
+            msg = f"{self!r} does not run in a thread of its own; use 'await node.shutdown()'"
+            raise NodeNotRunning(msg)
+        thread = self._thread
+        if not thread.closed:
+            try:
+                thread.run(self._shut_down(10.0))
+            finally:
+                thread.close()
+
+    async def _shut_down(self, timeout: float) -> None:  # noqa: ASYNC109  # given to actors, not to awaits
+        system = self._running
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._stop_all(system, timeout))
+        await asyncio.shield(self._ending)
+
+    async def _stop_all(self, system: Scheduler, timeout: float) -> None:  # noqa: ASYNC109  # as above
+        links.shut_down(self._root, SHUTDOWN)
+        await self._root.wait_stopped()
+        for service in self._services:
+            service.close()
+        loose = [ref for ref in system.actors.values() if ref.is_alive()]
+        for ref in reversed(loose):
+            ref._deliver(Stop())
+        if loose:
+            await _all_stopped(system, loose, timeout)
+        await self._end_engine()
+
+    async def _end_engine(self) -> None:
+        try:
+            await self.resources.aclose()
+        finally:
+            await self._running.close()
+
+    # -- actors
+
+    def spawn(self, actor_class: type[Actor], *args: Any, **kwargs: Any) -> Reply[ActorRef[Any]]:
+        """Start an actor that no supervisor watches; for children use ``children=`` or `start_child`.
+
+        Returns:
+            A reply with its ref, settled when its ``on_start`` has returned.
+
+        Raises (when awaited):
+            StartFailed: if its constructor or ``on_start`` raised.
+
+        Raises (at once):
+            NodeNotRunning: if the node is not running.
+        """
+        system = self._open()
+
+        def start() -> ActorRef[Any] | Reply[ActorRef[Any]]:
+            ref = lifecycle.spawn(system, actor_class, args, kwargs)
+            extra = ref._extra
+            if ref._state == STARTING and extra is not None and extra.started is not None:
+                return extra.started
+            return ref
+
+        return system.perform(start)
+
+    def start_child(self, item: ChildSpec | Callable[..., Any]) -> Reply[ActorRef[Any] | None]:
+        """Start a child of ``app``, behind its others; see `SupervisorRef.start_child`."""
+        app = self.app
+        return app.start_child(item)
+
+    @property
+    def app(self) -> SupervisorRef:
+        """The supervisor of the application's children.
+
+        Raises:
+            NodeNotRunning: if the node is not running, or ``app`` is being restarted.
+        """
+        ref = self.whereis_child("app")
+        if ref is None:
+            msg = f"{self!r}: the supervisor 'app' is not running"
+            raise NodeNotRunning(msg)
+        return cast("SupervisorRef", ref)
+
+    def whereis_child(self, child_id: Hashable) -> ActorRef[Any] | None:
+        """Return the actor of a child of the root (``registry``, ``pubsub``, ``streams``, ``app``)."""
+        found = self.tree().find(child_id)
+        return None if found is None else cast("ActorRef[Any] | None", found.ref)
+
+    def tree(self) -> Tree:
+        """Return an immutable snapshot of the supervision tree; ``print(node.tree())`` draws it.
+
+        It is read without a message, so that busy and stuck actors show too. On the loop it is
+        immediate; another thread waits for the loop to get to it.
+
+        Raises:
+            NodeNotRunning: if the node is not running.
+            BlockingCall: on a thread that runs another event loop; use ``asyncio.to_thread``.
+        """
+        return self._open().perform(survey, self._root, self.name).get()
+
+    def whereis(self, name: Hashable) -> ActorRef[Any] | None:
+        """Return the live actor registered as ``name``, or ``None``; immediate, from any thread."""
+        return self.registry.whereis(name)
+
+    def register(self, name: Hashable, ref: ActorRef[Any] | None = None) -> Reply[None]:
+        """Give ``ref``, or the calling actor, a name; free again when it ends.
+
+        Raises (when awaited):
+            NameTaken: if another live actor has it.
+            ActorDead: if ``ref`` has stopped.
+
+        Raises (at once):
+            NotInActor: if no ``ref`` is given and no actor is calling.
+        """
+        return self.registry.register(name, ref)
+
+    def monitor(self, ref: ActorRef[Any]) -> int:
+        """Have the calling actor told by one `Down` when ``ref`` ends; see `ActorRef.monitor`."""
+        return ref.monitor()
+
+    def broadcast(self, topic: str, message: Any) -> None:
+        """Send ``message`` to every actor subscribed to ``topic`` with ``node.pubsub.subscribe``."""
+        self.pubsub.broadcast(topic, message)
+
+    # -- streams
+
+    def start_stream(
+        self,
+        source: Client | Callable[..., Any],
+        prompt: Prompt | None = None,
+        context: Context | None = None,
+        *,
+        stream_id: str | None = None,
+        timeout: Timeout | float | None = None,
+        subscribe: bool = True,
+        if_running: IfRunning = "error",
+        **backend_options: Any,
+    ) -> Reply[Stream]:
+        """Start a stream; see `Desk.start_stream` for arguments, guarantees and exceptions."""
+        self._open()
+        return self._desk.start_stream(
+            source,
+            prompt,
+            context,
+            stream_id=stream_id,
+            timeout=timeout,
+            subscribe=subscribe,
+            if_running=if_running,
+            **backend_options,
+        )
+
+    def stream(self, stream_id: str) -> Reply[Stream]:
+        """Return the handle of a stream that runs or is still kept; see `Desk.stream`."""
+        return self._open_desk().stream(stream_id)
+
+    def subscribe(
+        self, stream_id: str, *, after: Position = 0, subscriber: ActorRef[Any] | None = None
+    ) -> Reply[None]:
+        """Subscribe the calling actor, or ``subscriber``, to a stream; see `Desk.subscribe`."""
+        return self._open_desk().subscribe(stream_id, after=after, subscriber=subscriber)
+
+    def unsubscribe(
+        self, stream_id: str, *, subscriber: ActorRef[Any] | None = None
+    ) -> Reply[None]:
+        """Stop the events of a stream; see `Desk.unsubscribe`."""
+        return self._open_desk().unsubscribe(stream_id, subscriber=subscriber)
+
+    def cancel(
+        self, stream_id: str, *, wait: bool = False, by: Any = None
+    ) -> Reply[CancelOutcome]:
+        """End a stream now; see `Desk.cancel`."""
+        return self._open_desk().cancel(stream_id, wait=wait, by=by)
+
+    def snapshot(self, stream_id: str) -> Reply[Snapshot]:
+        """Return a stream as it stands; see `Desk.snapshot`."""
+        return self._open_desk().snapshot(stream_id)
+
+    def streaming(self, stream_id: str) -> bool:
+        """Whether a stream of that id is running; immediate, from any thread."""
+        return self._open_desk().streaming(stream_id)
+
+    @staticmethod
+    def topic(stream_id: str) -> str:
+        """Return the PubSub topic of a stream: ``puck:stream:<id>``."""
+        return topic(stream_id)
+
+    @staticmethod
+    def generate_id() -> str:
+        """Return a new stream id: URL-safe, and not to be guessed."""
+        return generate_id()
+
+    # -- inside
+
+    def _open(self) -> Scheduler:
+        system = self._running
+        if system.closed:
+            msg = f"{self!r} has shut down"
+            raise NodeNotRunning(msg)
+        return system
+
+    def _open_desk(self) -> Desk:
+        self._open()
+        return self._desk
+
+
+async def _all_stopped(system: Scheduler, refs: list[ActorRef[Any]], timeout: float) -> None:  # noqa: ASYNC109  # on the node's clock
+    over: Reply[None] = Reply()
+    remaining = len(refs)
+
+    def stopped(_ref: ActorRef[Any], _reason: ExitReason) -> None:
+        nonlocal remaining
+        remaining -= 1
+        if not remaining:
+            over._resolve(None)
+
+    for ref in refs:
+        ref._on_death(stopped)
+    timer = system.clock.call_later(timeout, over._resolve, None)
+    await over
+    timer.cancel()
+
+
+class _LoopThread:
+    """An event loop in a thread of its own."""
+
+    def __init__(
+        self, name: str, factory: Callable[[], asyncio.AbstractEventLoop] | None
+    ) -> None:
+        self._loop = factory() if factory is not None else asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._run, name=f"puckstream-{name}", daemon=True
+        )
+        self.closed = False
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            asyncio.set_event_loop(None)
+
+    def run(self, coroutine: Any) -> Any:
+        """Run ``coroutine`` on the loop and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def close(self) -> None:
+        """Stop the loop, once everything on it has ended, and join the thread."""
+        if self.closed:
+            return
+        self.closed = True
+
+        async def finish() -> None:
+            await self._loop.shutdown_asyncgens()
+            await self._loop.shutdown_default_executor()
+
+        self.run(finish())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

@@ -1,0 +1,400 @@
+"""Everything one can do with the streams of a node: start, follow, cancel, look.
+
+All methods can be called from the loop, from actors and from any thread. Those that answer later
+return a `Reply`: await it, or ``get()`` it in a thread that runs no event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from puckstream.actors.pubsub import Position, PubSub
+from puckstream.actors.reply import Reply
+from puckstream.actors.scheduler import CURRENT, Scheduler
+from puckstream.actors.service import Service
+from puckstream.backends.base import Resources
+from puckstream.errors import (
+    ActorDead,
+    InvalidOption,
+    NodeNotRunning,
+    NotInActor,
+    PuckstreamError,
+    StreamCancelled,
+    StreamExpired,
+    StreamNotFound,
+    StreamRunning,
+)
+from puckstream.streams.client import Client
+from puckstream.streams.context import Context, Prompt
+from puckstream.streams.events import DoneEvent, ErrorEvent
+from puckstream.streams.log import Log, Snapshot, StreamRecord, TerminalEvent
+from puckstream.streams.policy import Timeout
+from puckstream.streams.response import Response
+from puckstream.streams.shelf import Shelf, check_id, generate_id, topic
+from puckstream.streams.source import Source, as_source
+from puckstream.streams.stream import Cancel, CancelOutcome, Plan
+from puckstream.streams.subscription import LogFeed, Subscription
+from puckstream.streams.supervisor import StartStream
+
+if TYPE_CHECKING:
+    from puckstream.actors.ref import ActorRef
+    from puckstream.streams.events import CancelReason
+
+__all__ = ["Desk", "IfRunning", "Stream"]
+
+IfRunning = Literal["error", "join", "replace"]
+"""What a start does if a stream of that id is running."""
+
+
+class Stream:
+    """A handle on one stream; holding or dropping it does nothing to the stream."""
+
+    __slots__ = ("_desk", "_log", "id")
+
+    def __init__(self, desk: Desk, log: Log) -> None:
+        self.id = log.id
+        self._desk = desk
+        self._log = log
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.id!r}: {self._log.status}>"
+
+    @property
+    def topic(self) -> str:
+        """The PubSub topic its events are broadcast on."""
+        return topic(self.id)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its terminal event is there."""
+        return self._log.terminal is not None
+
+    def subscribe(self, after: Position = 0) -> Subscription:
+        """Follow the stream by iteration, from its beginning or from behind seq ``after``.
+
+        Raises:
+            InvalidOption: if ``after`` is no position.
+        """
+        return Subscription(self._desk.system, self._log, after)
+
+    def cancel(self, *, wait: bool = False) -> Reply[CancelOutcome]:
+        """End the stream; see `Desk.cancel`."""
+        return self._desk.cancel(self.id, wait=wait)
+
+    def snapshot(self) -> Reply[Snapshot]:
+        """Return the stream as it stands."""
+        desk = self._desk
+        return desk.system.perform(lambda: self._log.snapshot(desk.system.clock.now()))
+
+    def wait(self) -> Reply[TerminalEvent]:
+        """Return a reply with the terminal event, settled when it is there."""
+        ended: Reply[TerminalEvent] = Reply()
+        self._desk.system.run_on_loop(self._log.on_end, ended._resolve)
+        return ended
+
+    def result(self) -> Reply[Response]:
+        """Return a reply with the complete answer, settled at the end.
+
+        Raises (when awaited):
+            StreamError: if the stream failed.
+            StreamCancelled: if it was cancelled; ``content`` has what had arrived.
+        """
+        return self.wait().map(_response_of)
+
+
+def _response_of(event: TerminalEvent) -> Response:
+    if isinstance(event, DoneEvent):
+        return event.response
+    if isinstance(event, ErrorEvent):
+        raise event.reason
+    raise StreamCancelled(event.reason, event.content)
+
+
+class Desk:
+    """The streams of one node.
+
+    Args:
+        system: the node's engine.
+        shelf: the table of streams.
+        pubsub: broadcasts their events.
+        resources: what backends keep open.
+    """
+
+    def __init__(
+        self, system: Scheduler, shelf: Shelf, pubsub: PubSub, resources: Resources
+    ) -> None:
+        self.system = system
+        self.shelf = shelf
+        self.pubsub = pubsub
+        self.resources = resources
+        self.service = Service(system, "streams supervisor")
+
+    def _now(self) -> float:
+        return self.system.clock.now()
+
+    # -- start
+
+    def start_stream(
+        self,
+        source: Client | Callable[..., Any],
+        prompt: Prompt | None = None,
+        context: Context | None = None,
+        *,
+        stream_id: str | None = None,
+        timeout: Timeout | float | None = None,
+        subscribe: bool = True,
+        if_running: IfRunning = "error",
+        **backend_options: Any,
+    ) -> Reply[Stream]:
+        """Start a stream; returns before the provider is contacted.
+
+        Everything that goes wrong later is an event. Nothing is started if this raises.
+
+        Args:
+            source: a client; an async generator function of chunks or text; an
+                ``async def f(emit)``; or a blocking ``def f(emit)``, run in a thread.
+            prompt: what to ask the client's model.
+            context: the conversation so far.
+            stream_id: printable text of 1 to 200 characters; a new unguessable one by default.
+            timeout: see `Timeout`; a number is the total, in seconds.
+            subscribe: subscribe the calling actor, if there is one, from the first event on.
+            if_running: what happens if a stream of that id is running: ``"error"``, ``"join"``
+                (the running one is returned) or ``"replace"`` (that one is cancelled first).
+            backend_options: passed on to the provider: ``temperature``, ``tools``, ….
+
+        Raises (when awaited):
+            StreamRunning: if one of that id is running, with ``if_running="error"``.
+            NodeNotRunning: if the node is shutting down.
+
+        Raises (at once):
+            InvalidOption: if an argument has an impossible value.
+        """
+        if if_running not in ("error", "join", "replace"):
+            raise InvalidOption("if_running", if_running, "'error', 'join' or 'replace'")
+        checked_id = generate_id() if stream_id is None else check_id(stream_id)
+        checked_timeout = Timeout.of(timeout)
+        made = as_source(source, prompt, context, backend_options)
+        caller = CURRENT.get()
+        return self.system.perform(
+            self._start, made, checked_id, checked_timeout, caller, subscribe, if_running
+        )
+
+    def _start(
+        self,
+        source: Source,
+        stream_id: str,
+        timeout: Timeout,
+        caller: ActorRef[Any] | None,
+        subscribe: bool,  # noqa: FBT001  # passed on as it was given
+        if_running: IfRunning,
+    ) -> Reply[Stream]:
+        running = self.shelf.find(stream_id, self._now())
+        if running is not None and running.log.terminal is None:
+            if if_running == "error":
+                raise StreamRunning(stream_id)
+            if if_running == "join":
+                return self._with_subscriber(running.log, caller if subscribe else None)
+            ended: Reply[Stream] = Reply()
+            cancelled = self._cancel(stream_id, "replaced", caller, wait=False)
+            cancelled._when_done(
+                lambda: _pass(
+                    cancelled,
+                    ended,
+                    lambda: self._start(source, stream_id, timeout, caller, subscribe, "error"),
+                )
+            )
+            return ended
+        record = StreamRecord(Log(stream_id, self._now()), starter=caller)
+        forbidden = self.shelf.take_tombstone(stream_id, self._now())
+        self.shelf.add(record)
+        if forbidden:
+            # Cancelled before it was started: it ends before anybody is contacted.
+            record.log.cancel("user", self._now())
+            return self._with_subscriber(record.log, caller if subscribe else None)
+        plan = Plan(record, source, timeout, self.pubsub, self.resources)
+        started = self.service.call(StartStream(plan))
+        opened: Reply[Stream] = Reply()
+
+        def go_on() -> None:
+            try:
+                started.get()
+            except NodeNotRunning as error:
+                record.log.cancel("shutdown", self._now())
+                opened._reject(error)
+                return
+            except PuckstreamError:
+                # The supervisor has said the stream's last word: it is an event like others.
+                pass
+            handle = self._with_subscriber(record.log, caller if subscribe else None)
+            handle._when_done(lambda: _pass(handle, opened, None))
+
+        started._when_done(go_on)
+        return opened
+
+    def _with_subscriber(self, log: Log, subscriber: ActorRef[Any] | None) -> Reply[Stream]:
+        handle: Reply[Stream] = Reply()
+        if subscriber is None or not subscriber.is_alive():
+            handle._resolve(Stream(self, log))
+            return handle
+        subscribed = self.pubsub.subscribe(topic(log.id), subscriber, feed=LogFeed(log))
+
+        def done() -> None:
+            try:
+                subscribed.get()
+            except ActorDead:
+                pass  # the starter ended while it was being subscribed: leaving is not stopping
+            except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+                handle._reject(error)
+                return
+            handle._resolve(Stream(self, log))
+
+        subscribed._when_done(done)
+        return handle
+
+    # -- follow
+
+    def subscribe(
+        self, stream_id: str, *, after: Position = 0, subscriber: ActorRef[Any] | None = None
+    ) -> Reply[None]:
+        """Subscribe an actor: it gets ``("puck_stream", id, event)`` messages.
+
+        What the log holds behind ``after`` comes first, then what happens, without gap or
+        duplicate; after the terminal event the subscription is over. Subscribing again while
+        subscribed changes nothing.
+
+        Args:
+            stream_id: the stream.
+            after: a seq (0: from the beginning), or ``"now"``.
+            subscriber: who; the calling actor by default.
+
+        Raises (when awaited):
+            StreamNotFound: if no stream of that id was ever started here.
+            StreamExpired: if it ended and its log is no longer kept.
+            ActorDead: if the subscriber has stopped.
+
+        Raises (at once):
+            NotInActor: if no actor is calling and no ``subscriber`` is given.
+            InvalidOption: if ``after`` is no position.
+        """
+        ref = CURRENT.get() if subscriber is None else subscriber
+        if ref is None:
+            msg = "subscribe() needs subscriber=…; to iterate, use 'stream.subscribe()'"
+            raise NotInActor(msg)
+        if after != "now" and (type(after) is not int or after < 0):
+            raise InvalidOption("after", after, "a seq ≥ 0, or 'now'")
+
+        def subscribe_to_log() -> Reply[None]:
+            log = self.shelf.get(stream_id, self._now()).log
+            return self.pubsub.subscribe(topic(stream_id), ref, feed=LogFeed(log), after=after)
+
+        return self.system.perform(subscribe_to_log)
+
+    def unsubscribe(
+        self, stream_id: str, *, subscriber: ActorRef[Any] | None = None
+    ) -> Reply[None]:
+        """Stop the events of a stream; the stream goes on. Unknown ids are no error.
+
+        Raises (at once):
+            NotInActor: if no actor is calling and no ``subscriber`` is given.
+        """
+        return self.pubsub.unsubscribe(topic(stream_id), subscriber)
+
+    def stream(self, stream_id: str) -> Reply[Stream]:
+        """Return the handle of a stream that runs or is still kept.
+
+        Raises (when awaited):
+            StreamNotFound: if no stream of that id was ever started here.
+            StreamExpired: if it ended and its log is no longer kept.
+        """
+        return self.system.perform(
+            lambda: Stream(self, self.shelf.get(stream_id, self._now()).log)
+        )
+
+    # -- end
+
+    def cancel(
+        self, stream_id: str, *, wait: bool = False, by: Any = None
+    ) -> Reply[CancelOutcome]:
+        """End a stream now, ahead of whatever its actor has queued. Idempotent, never raises.
+
+        A cancel for an id that was never seen is remembered and ends that stream at its start.
+
+        Args:
+            stream_id: the stream.
+            wait: have the reply wait until the upstream connection is closed.
+            by: who asks, for the event; the calling actor by default.
+
+        Returns:
+            A reply: ``"cancelled"``, ``"already_done"``, ``"already_cancelled"``,
+            ``"not_found"``.
+        """
+        asker = CURRENT.get() if by is None else by
+        return self.system.perform(lambda: self._cancel(stream_id, "user", asker, wait=wait))
+
+    def _cancel(
+        self, stream_id: str, reason: CancelReason, by: Any, *, wait: bool
+    ) -> Reply[CancelOutcome]:
+        outcome: Reply[CancelOutcome] = Reply()
+        try:
+            record = self.shelf.get(stream_id, self._now())
+        except StreamExpired:
+            outcome._resolve("already_done")
+            return outcome
+        except StreamNotFound:
+            self.shelf.forbid(stream_id, self._now())
+            outcome._resolve("not_found")
+            return outcome
+        owner = record.owner
+        if owner is None:
+            # Started, but its actor is not: the streams supervisor is being restarted.
+            record.log.cancel(reason, self._now(), by=by)
+            outcome._resolve("cancelled")
+            return outcome
+        asked = cast("ActorRef[Any]", owner).call(Cancel(reason, by), timeout=None, control=True)
+
+        def answered() -> None:
+            try:
+                said = asked.get()
+            except ActorDead:
+                said = "already_cancelled" if record.log.status == "cancelled" else "already_done"
+            except BaseException:  # noqa: BLE001  # it failed on the cancel: its end is an event too
+                said = "already_done"
+            if wait:
+                owner.wait_stopped()._when_done(lambda: outcome._resolve(said))
+            else:
+                outcome._resolve(said)
+
+        asked._when_done(answered)
+        return outcome
+
+    # -- look
+
+    def snapshot(self, stream_id: str) -> Reply[Snapshot]:
+        """Return a stream as it stands: status, text, thinking, usage, seq, in one value.
+
+        Raises (when awaited):
+            StreamNotFound: if no stream of that id was ever started here.
+            StreamExpired: if it ended and its log is no longer kept.
+        """
+        return self.system.perform(
+            lambda: self.shelf.get(stream_id, self._now()).log.snapshot(self._now())
+        )
+
+    def streaming(self, stream_id: str) -> bool:
+        """Whether a stream of that id is running; a snapshot, from any thread."""
+        return stream_id in self.shelf.running()
+
+
+def _pass(source: Reply[Any], target: Reply[Any], then: Callable[[], Reply[Any]] | None) -> None:
+    """Settle ``target`` like ``source``, or like what follows it."""
+    try:
+        value = source.get()
+        if then is None:
+            target._resolve(value)
+            return
+        following = then()
+    except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+        target._reject(error)
+        return
+    following._when_done(lambda: _pass(following, target, None))

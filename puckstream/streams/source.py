@@ -1,0 +1,201 @@
+"""Where a stream's chunks come from: a model through a client, or the user's own function.
+
+A source is run once, by the worker task of one stream actor. Whatever it raises is told as the
+`StreamError` the stream ends with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, NamedTuple, Protocol, cast
+
+from puckstream.backends.base import Chunk, Request, Resources
+from puckstream.errors import InvalidOption, StreamError
+from puckstream.streams.client import Client
+from puckstream.streams.context import Context, Prompt
+from puckstream.streams.events import StartInfo
+
+__all__ = ["Done", "Emit", "Run", "Source", "as_source"]
+
+Emit = Callable[[Any], None]
+"""Hands a `Chunk`, or plain text, to the stream; from the worker's task or thread."""
+
+
+class Done(NamedTuple):
+    """What a function may return: the conversation as it now stands, and a last chunk."""
+
+    context: Context | None = None
+    last_chunk: Chunk | str | None = None
+
+
+class Run(NamedTuple):
+    """What a source needs to run."""
+
+    emit: Emit
+    resources: Resources
+    in_thread: Callable[..., asyncio.Future[Any]]
+    """``in_thread(function, *args)`` runs a blocking function in a worker thread."""
+
+
+class Source(Protocol):
+    """Something that makes the chunks of one stream."""
+
+    @property
+    def info(self) -> StartInfo:
+        """What ``started`` says about it."""
+        ...
+
+    @property
+    def context(self) -> Context:
+        """The conversation up to and with the user's turn."""
+        ...
+
+    async def run(self, run: Run) -> Done | None:
+        """Emit every chunk, in order, and return.
+
+        Cancelling it closes whatever it has open before it ends.
+
+        Raises:
+            StreamError: how the stream failed.
+            Exception: a user's function may raise anything.
+        """
+        ...
+
+
+class ClientSource:
+    """One request to a model."""
+
+    def __init__(
+        self, client: Client, prompt: Prompt, context: Context | None, options: Mapping[str, Any]
+    ) -> None:
+        self.info = StartInfo(client.model or None, client.provider)
+        self.context = (context or Context()).user(prompt)
+        self._backend = client.backend
+        self._request = Request(self.context.to_messages(client.system_prompt), options)
+
+    async def run(self, run: Run) -> None:
+        """Send the request and emit the answer."""
+        emit = run.emit
+        async with self._backend.open(self._request, run.resources) as chunks:
+            async for chunk in chunks:
+                emit(chunk)
+
+
+class FunctionSource:
+    """A user's function; see `as_source` for the kinds there are."""
+
+    def __init__(self, function: Callable[..., Any], context: Context | None) -> None:
+        self.info = StartInfo()
+        self.context = context or Context()
+        self._function = function
+
+    async def run(self, run: Run) -> Done | None:
+        """Call the function its own way."""
+        function = self._function
+        emit = functools.partial(_checked_emit, run.emit)
+        if inspect.isasyncgenfunction(_innermost(function)):
+            return await _iterate(function(), emit)
+        if inspect.iscoroutinefunction(_innermost(function)):
+            return _checked_result(await function(emit), emit)
+        return await self._run_in_thread(emit, run)
+
+    async def _run_in_thread(self, emit: Emit, run: Run) -> Done | None:
+        stopped = False
+
+        def emit_or_stop(item: Any) -> None:
+            if stopped:
+                # A CancelledError is no Exception: 'except Exception' in the function lets it by.
+                raise asyncio.CancelledError
+            emit(item)
+
+        thread = run.in_thread(self._function, emit_or_stop)
+        try:
+            result = await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            stopped = True
+            # The thread ends at its next emit; the stream's actor is not down before it has.
+            await asyncio.wait([thread])
+            if not thread.cancelled():
+                thread.exception()
+            raise
+        return _checked_result(result, emit)
+
+
+async def _iterate(chunks: AsyncGenerator[Any, None], emit: Emit) -> None:
+    try:
+        async for item in chunks:
+            emit(item)
+    finally:
+        await chunks.aclose()
+
+
+def _innermost(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function):
+        return function
+    return getattr(function, "__call__", function)  # noqa: B004  # an object with async __call__
+
+
+def _checked_emit(emit: Emit, item: Any) -> None:
+    if isinstance(item, str):
+        emit(Chunk("content", item))
+    elif isinstance(item, Chunk):
+        emit(item)
+    else:
+        raise _off_protocol(f"emitted {type(item).__name__}; emit text or a puckstream Chunk")
+
+
+def _checked_result(result: Any, emit: Emit) -> Done | None:
+    if result is None:
+        return None
+    if not isinstance(result, Done):
+        raise _off_protocol(f"returned {type(result).__name__}; return None or Done(context, chunk)")
+    if result.context is not None and not isinstance(cast("object", result.context), Context):
+        raise _off_protocol(f"returned Done with a {type(result.context).__name__} for a context")
+    if result.last_chunk is not None:
+        emit(result.last_chunk)
+    return result
+
+
+def _off_protocol(what: str) -> StreamError:
+    return StreamError("protocol", f"the stream's function {what}")
+
+
+def as_source(
+    origin: object,
+    prompt: Prompt | None,
+    context: Context | None,
+    options: Mapping[str, Any],
+) -> Source:
+    """Make the source of a stream out of what the caller passed.
+
+    Args:
+        origin: a `Client`; an async generator function of chunks or text; an
+            ``async def f(emit)``; or a blocking ``def f(emit)``, run in a thread.
+        prompt: what to ask; only with a client, and needed there.
+        context: the conversation so far.
+        options: passed on to the client's provider.
+
+    Raises:
+        InvalidOption: if these do not go together.
+    """
+    if context is not None and not isinstance(cast("object", context), Context):
+        raise InvalidOption("context", context, "a puckstream Context")
+    if isinstance(origin, Client):
+        if prompt is None:
+            raise InvalidOption("prompt", prompt, "a client needs something to answer")
+        return ClientSource(origin, prompt, context, options)
+    if not callable(origin) or isinstance(origin, type):
+        raise InvalidOption("source", origin, "a Client, or a function that makes chunks")
+    if prompt is not None:
+        raise InvalidOption("prompt", "…", "a function is called without one; bind it yourself")
+    if options:
+        option = next(iter(options))
+        raise InvalidOption(option, options[option], "options go to a client's provider")
+    return FunctionSource(origin, context)
+
+

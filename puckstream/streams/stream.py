@@ -1,0 +1,239 @@
+"""The stream actor: one run of a source, its log, its one end.
+
+It owns a worker task which runs the source and owns the upstream connection. What the worker
+emits are messages to the actor; the actor alone writes the log. Cancel comes on the control lane,
+ahead of chunks that wait. After the end the actor stays until its worker has closed everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from puckstream.actors.actor import Actor
+from puckstream.actors.signals import Exit, ExitReason, TaskDone, TaskFailed
+from puckstream.backends.base import Chunk
+from puckstream.errors import StreamError
+from puckstream.streams.context import Context
+from puckstream.streams.policy import Timeout
+from puckstream.streams.shelf import topic
+from puckstream.streams.source import Done, Run, Source
+
+if TYPE_CHECKING:
+    from puckstream.actors.pubsub import PubSub
+    from puckstream.backends.base import Resources
+    from puckstream.streams.events import CancelReason
+    from puckstream.streams.log import StreamRecord
+
+__all__ = ["Cancel", "CancelOutcome", "Plan", "StreamActor"]
+
+logger = logging.getLogger("puckstream.streams")
+
+CancelOutcome = Literal["cancelled", "already_done", "already_cancelled", "not_found"]
+"""What a cancel found: it ended the stream; the stream had ended; nobody knows the id."""
+
+
+class Cancel(NamedTuple):
+    """Request: end the stream now."""
+
+    reason: CancelReason = "user"
+    by: Any = None
+
+
+class _Check(NamedTuple):
+    """A clock may have run out."""
+
+    clock: Literal["first", "idle", "total"]
+
+
+class Plan(NamedTuple):
+    """Everything a stream actor is started with."""
+
+    record: StreamRecord
+    source: Source
+    timeout: Timeout
+    pubsub: PubSub
+    resources: Resources
+
+
+class StreamActor(Actor):
+    """Runs one source and writes its log."""
+
+    # The end of its supervisor is a message: an orderly shutdown must become an event, and a
+    # crashed supervisor is no reason to lose an answer that has been paid for.
+    trap_exit = True
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self._record = plan.record
+        self._log = plan.record.log
+        self._source = plan.source
+        self._timeout = plan.timeout
+        self._pubsub = plan.pubsub
+        self._resources = plan.resources
+        self._topic = topic(plan.record.id)
+        self._idle_watched = False
+        self._clock = self.actor_ref._system.clock
+
+    def describe(self) -> str:
+        """Return one line for the tree."""
+        log = self._log
+        return f"stream {log.id} · {log.status} · {log.last_seq} events"
+
+    # -- hooks
+
+    def on_start(self) -> None:
+        """Announce the stream and set its worker going."""
+        self._record.owner = self.actor_ref
+        names = self.actor_ref._system.names
+        if names is not None:
+            names.register(self._topic, self.actor_ref)
+            # From its end on the name is free for the next run, though the actor may linger.
+            self._log.on_end(lambda _event: names.unregister(self._topic, self.actor_ref))
+        self._log.start(self._source.info, self._clock.now())
+        self._publish()
+        self._start_clocks()
+        self.start_task("worker", self._work)
+
+    def on_receive(self, message: Any) -> Any:
+        """Take in chunks, the worker's end, a cancel, or a clock."""
+        kind = type(message)
+        if kind is Chunk:
+            self._take(message)
+            return None
+        match message:
+            case Cancel(reason, by):
+                return self._cancel(reason, by)
+            case _Check(clock):
+                self._check(clock)
+            case TaskDone("worker", result):
+                self._worker_done(result)
+            case TaskFailed("worker", error):
+                self._worker_failed(error)
+            case Exit(_, reason):
+                self._told_to_exit(reason)
+            case _:
+                return super().on_receive(message)
+        return None
+
+    def on_parent_exit(self, reason: ExitReason) -> bool:
+        """End with an orderly shutdown; outlive a supervisor that crashed or was killed.
+
+        The next supervisor takes the stream over.
+        """
+        return reason.expected
+
+    def on_stop(self) -> None:
+        """Tell the subscribers, if the stream is ended from outside before its end."""
+        if self._log.cancel("shutdown", self._clock.now()) is not None:
+            self._publish()
+
+    def on_failure(self, *exc_info: Any) -> None:
+        """Tell the subscribers that the actor itself has failed."""
+        error = exc_info[1]
+        failure = StreamError("crashed", f"the stream actor failed: {type(error).__name__}: {error}")
+        if self._log.fail(failure, self._clock.now()) is not None:
+            self._publish()
+
+    # -- the worker
+
+    async def _work(self) -> Done | None:
+        run = Run(self.actor_ref.tell, self._resources, self.actor_ref._system.run_in_thread)
+        return await self._source.run(run)
+
+    def _take(self, chunk: Chunk) -> None:
+        try:
+            event = self._log.add(chunk, self._clock.now())
+        except StreamError as error:
+            self._fail(error)
+            return
+        if event is not None:
+            self._publish()
+            if not self._idle_watched and self._timeout.idle is not None:
+                self._idle_watched = True
+                self.send_after(self._timeout.idle, _Check("idle"))
+
+    def _worker_done(self, result: Any) -> None:
+        if self._log.terminal is None:
+            context = self._source.context
+            if isinstance(result, Done) and isinstance(result.context, Context):
+                context = result.context
+            try:
+                self._log.finish(context, self._clock.now())
+            except StreamError as error:
+                self._fail(error)
+                return
+            self._publish()
+        self.finish()
+
+    def _worker_failed(self, error: BaseException) -> None:
+        if self._log.terminal is None:
+            self._fail(_as_stream_error(error))
+        self.finish()
+
+    # -- ends
+
+    def _fail(self, error: StreamError) -> None:
+        if self._log.fail(error, self._clock.now()) is not None:
+            self._publish()
+        self._wind_up()
+
+    def _cancel(self, reason: CancelReason, by: Any) -> CancelOutcome:
+        if self._log.cancel(reason, self._clock.now(), by=by) is None:
+            return "already_cancelled" if self._log.status == "cancelled" else "already_done"
+        self._publish()
+        self._wind_up()
+        return "cancelled"
+
+    def _told_to_exit(self, reason: ExitReason) -> None:
+        if reason.expected:
+            self._cancel("shutdown", None)
+        else:
+            self._fail(StreamError("crashed", f"the stream was told to exit: {reason}"))
+
+    def _wind_up(self) -> None:
+        """Have the worker close what it has open; the actor goes when it has."""
+        if not self.cancel_task("worker"):
+            self.finish()
+
+    def _publish(self) -> None:
+        self._pubsub.advance(self._topic)
+
+    # -- clocks
+
+    def _start_clocks(self) -> None:
+        if self._timeout.first is not None:
+            self.send_after(self._timeout.first, _Check("first"))
+        if self._timeout.total is not None:
+            self.send_after(self._timeout.total, _Check("total"))
+
+    def _check(self, clock: Literal["first", "idle", "total"]) -> None:
+        log = self._log
+        if log.terminal is not None:
+            return
+        if clock == "total":
+            self._cancel("timeout_total", None)
+        elif clock == "first":
+            if log.first_chunk_at is None:
+                self._cancel("timeout_first", None)
+        elif self._timeout.idle is not None:
+            # One timer for all gaps: it asks how long the present one has lasted.
+            left = log.last_at + self._timeout.idle - self._clock.now()
+            if left > 0:
+                self.send_after(left, _Check("idle"))
+            else:
+                self._cancel("timeout_idle", None)
+
+
+def _as_stream_error(error: BaseException) -> StreamError:
+    if isinstance(error, StreamError):
+        return error
+    if isinstance(error, asyncio.CancelledError):
+        # Nobody cancelled the stream: the source did it to itself.
+        failure = StreamError("crashed", "the source was cancelled from within")
+    else:
+        failure = StreamError("crashed", f"the source raised {type(error).__name__}: {error}")
+        logger.error("the source of a stream raised", exc_info=error)
+    failure.__cause__ = error
+    return failure
