@@ -244,13 +244,13 @@ class Node:
             finally:
                 thread.close()
 
-    async def _shut_down(self, timeout: float) -> None:  # noqa: ASYNC109  # given to actors, not to awaits
+    async def _shut_down(self, timeout: float) -> None:  # given to actors, not to awaits
         system = self._running
         if self._ending is None:
             self._ending = asyncio.ensure_future(self._stop_all(system, timeout))
         await asyncio.shield(self._ending)
 
-    async def _stop_all(self, system: Scheduler, timeout: float) -> None:  # noqa: ASYNC109  # as above
+    async def _stop_all(self, system: Scheduler, timeout: float) -> None:  # as above
         links.shut_down(self._root, SHUTDOWN)
         await self._root.wait_stopped()
         for service in self._services:
@@ -395,9 +395,7 @@ class Node:
         """Stop the events of a stream; see `Desk.unsubscribe`."""
         return self._open_desk().unsubscribe(stream_id, subscriber=subscriber)
 
-    def cancel(
-        self, stream_id: str, *, wait: bool = False, by: Any = None
-    ) -> Reply[CancelOutcome]:
+    def cancel(self, stream_id: str, *, wait: bool = False, by: Any = None) -> Reply[CancelOutcome]:
         """End a stream now; see `Desk.cancel`."""
         return self._open_desk().cancel(stream_id, wait=wait, by=by)
 
@@ -433,7 +431,9 @@ class Node:
         return self._desk
 
 
-async def _all_stopped(system: Scheduler, refs: list[ActorRef[Any]], timeout: float) -> None:  # noqa: ASYNC109  # on the node's clock
+async def _all_stopped(
+    system: Scheduler, refs: list[ActorRef[Any]], timeout: float
+) -> None:  # on the node's clock
     over: Reply[None] = Reply()
     remaining = len(refs)
 
@@ -453,13 +453,9 @@ async def _all_stopped(system: Scheduler, refs: list[ActorRef[Any]], timeout: fl
 class _LoopThread:
     """An event loop in a thread of its own."""
 
-    def __init__(
-        self, name: str, factory: Callable[[], asyncio.AbstractEventLoop] | None
-    ) -> None:
+    def __init__(self, name: str, factory: Callable[[], asyncio.AbstractEventLoop] | None) -> None:
         self._loop = factory() if factory is not None else asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._run, name=f"puckstream-{name}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name=f"puckstream-{name}", daemon=True)
         self.closed = False
         self._thread.start()
 

@@ -102,8 +102,13 @@ def imports_a_facade(statement: ast.AST, facades: set[str]) -> bool:
     match statement:
         case ast.Import(names=names):
             return any(name.name in facades for name in names)
-        case ast.ImportFrom(level=level, module=module):
-            return level > 0 or module in facades
+        case ast.ImportFrom(level=level, module=str(module), names=names) if module in facades:
+            # A module taken from its package by name is the sibling itself.
+            folder = PACKAGE.parent.joinpath(*module.split("."))
+            siblings = {file.stem for file in folder.glob("*.py")}
+            return level > 0 or not {name.name for name in names} <= siblings
+        case ast.ImportFrom(level=level):
+            return level > 0
         case _:
             return False
 

@@ -10,7 +10,7 @@ searches it on every stop, so that stopping 20,000 actors took 54 s (measured, s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import pykka
 from pykka import messages
@@ -18,10 +18,8 @@ from pykka._introspection import get_attr_directly
 
 from puckstream.errors import ActorDead, CallTimeout
 
-if TYPE_CHECKING:
-    from pykka._types import AttrPath
-
 __all__ = [
+    "PROXY_MESSAGES",
     "ActorDeadError",
     "ActorProxy",
     "AskTimeout",
@@ -31,16 +29,28 @@ __all__ = [
     "PykkaRefs",
     "Stop",
     "enlist",
-    "PROXY_MESSAGES",
     "run_proxy_message",
     "strike_off",
 ]
 
-PykkaActor = pykka.Actor
-PykkaRef = pykka.ActorRef
+if TYPE_CHECKING:
+    A = TypeVar("A")
+
+    # pykka declares its hooks as returning None and its attributes as writable. Here a hook may
+    # be async, and the attributes are made on first use; a type checker that knew pykka's classes
+    # as bases would refuse both, in every user's actor too.
+    class PykkaActor:
+        """``pykka.Actor``, at run time."""
+
+    class PykkaRef(Generic[A]):
+        """``pykka.ActorRef``, at run time."""
+else:
+    PykkaActor = pykka.Actor
+    PykkaRef = pykka.ActorRef
+
 PykkaFuture = pykka.Future
 ActorProxy = pykka.ActorProxy
-Stop = messages._ActorStop  # noqa: SLF001  # pykka's own stop message: ActorRegistry sends it
+Stop = messages._ActorStop  # pykka's own stop message: ActorRegistry sends it
 
 PROXY_MESSAGES = (messages.ProxyCall, messages.ProxyGetAttr, messages.ProxySetAttr)
 
@@ -68,7 +78,7 @@ def run_proxy_message(actor: object, message: object) -> Any:
         case messages.ProxyGetAttr(attr_path):
             return get_attr_directly(actor, attr_path)
         case messages.ProxySetAttr(attr_path, value):
-            parent = get_attr_directly(actor, cast("AttrPath", attr_path[:-1]))
+            parent = get_attr_directly(actor, attr_path[:-1])
             setattr(parent, attr_path[-1], value)
     return None
 
@@ -111,9 +121,9 @@ class PykkaRefs:
 def enlist(ref: object) -> None:
     """Register ``ref`` in pykka's `ActorRegistry`, as ``Actor.start`` promises."""
     registry = pykka.ActorRegistry
-    with registry._actor_refs_lock:  # noqa: SLF001  # pykka offers no other hook
-        if isinstance(registry._actor_refs, list):  # noqa: SLF001
-            registry._actor_refs = cast("Any", PykkaRefs(registry._actor_refs))  # noqa: SLF001
+    with registry._actor_refs_lock:  # pykka offers no other hook
+        if isinstance(registry._actor_refs, list):
+            registry._actor_refs = cast("Any", PykkaRefs(registry._actor_refs))
     registry.register(cast("Any", ref))
 
 

@@ -83,8 +83,8 @@ class Actor(PykkaActor):
             InvalidOption: if a class attribute has an impossible value.
         """
         super().__init_subclass__(**kwargs)
-        cls._has_on_start = cls.on_start not in (Actor.on_start, PykkaActor.on_start)
-        cls._has_on_stop = cls.on_stop not in (Actor.on_stop, PykkaActor.on_stop)
+        cls._has_on_start = cls.on_start not in _NO_START
+        cls._has_on_stop = cls.on_stop not in _NO_STOP
         if cls.ask_errors not in ("crash", "reply"):
             raise InvalidOption(f"{cls.__name__}.ask_errors", cls.ask_errors, "'crash' or 'reply'")
         if cls.mailbox is not None:
@@ -137,7 +137,7 @@ class Actor(PykkaActor):
         raise TypeError(msg)
 
     @property
-    def actor_ref(self) -> ActorRef[Self]:  # type: ignore[override]  # ours has more to offer
+    def actor_ref(self) -> ActorRef[Self]:
         """The actor's own ref, for giving to others."""
         ref = self._actor_ref
         if ref is None:
@@ -147,7 +147,7 @@ class Actor(PykkaActor):
         return cast("ActorRef[Self]", ref)
 
     @property
-    def actor_urn(self) -> str:  # type: ignore[override]  # pykka stores it, here it is made on first use
+    def actor_urn(self) -> str:
         """See `ActorRef.actor_urn`."""
         return self.actor_ref.actor_urn
 
@@ -381,6 +381,11 @@ class Actor(PykkaActor):
             BaseException: whatever the function raises.
         """
         return await self._actor_ref._system.run_in_thread(function, *args)
+
+
+# The hooks that do nothing, ours and those of a pykka mixin.
+_NO_START = (Actor.on_start, cast("Any", PykkaActor).on_start)
+_NO_STOP = (Actor.on_stop, cast("Any", PykkaActor).on_stop)
 
 
 def _launch_listed(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:

@@ -21,7 +21,7 @@ class BoundedRef(ActorRef[Any]):
 
     __slots__ = ("_on_the_way", "_on_the_way_guard")
 
-    def __init__(self, system: Any, actor_class: Any, id: int) -> None:  # noqa: A002  # the field's name
+    def __init__(self, system: Any, actor_class: Any, id: int) -> None:  # the field's name
         super().__init__(system, actor_class, id)
         # Messages posted by other threads which the loop has not taken in yet.
         self._on_the_way = 0

@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections import deque
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from puckstream.actors._pykka import ActorDeadError, ActorProxy, PykkaRef, Stop
 from puckstream.actors.mailbox import Request
@@ -65,7 +65,7 @@ class ActorRef(PykkaRef[A]):
     id: int
     """The actor's number on its node; never used twice."""
 
-    def __init__(self, system: Scheduler, actor_class: type[A], id: int) -> None:  # noqa: A002  # the field's name
+    def __init__(self, system: Scheduler, actor_class: type[A], id: int) -> None:  # the field's name
         # pykka's own __init__ is not called: it wants a live actor, and builds an id and an
         # event that most actors never need.
         self._system = system
@@ -113,7 +113,7 @@ class ActorRef(PykkaRef[A]):
         return 0 if box is None else len(box)
 
     @property
-    def actor_urn(self) -> str:  # type: ignore[override]  # pykka stores it, here it is made on first use
+    def actor_urn(self) -> str:
         """A universally unique name for the actor, made when first asked for."""
         extra = self._ensure_extra()
         if extra.urn is None:
@@ -121,7 +121,7 @@ class ActorRef(PykkaRef[A]):
         return extra.urn
 
     @property
-    def actor_stopped(self) -> threading.Event:  # type: ignore[override]  # as above
+    def actor_stopped(self) -> threading.Event:
         """An event that is set when the actor takes no more messages (pykka's)."""
         extra = self._ensure_extra()
         if extra.event is None:
@@ -207,7 +207,7 @@ class ActorRef(PykkaRef[A]):
         """Deliver ``request`` from any thread; a dead actor answers it at once."""
         system = self._system
         if self._state >= STOPPING:
-            request.reply._reject(self._dead())  # noqa: SLF001  # reply and ref are one engine
+            request.reply._reject(self._dead())  # reply and ref are one engine
         elif get_ident() == system.thread_id:
             self._deliver(request)
         else:
@@ -241,7 +241,9 @@ class ActorRef(PykkaRef[A]):
         self._send_request(Request(message, reply))
         return reply.get(timeout=timeout) if block else reply
 
-    def call(self, message: Any, timeout: float | None = 5.0, *, control: bool = False) -> Reply[Any]:
+    def call(
+        self, message: Any, timeout: float | None = 5.0, *, control: bool = False
+    ) -> Reply[Any]:
         """Send ``message``; awaiting the result suspends until the reply is there.
 
         An idle actor on the same loop answers before `call` returns; the result is the same,
@@ -287,7 +289,7 @@ class ActorRef(PykkaRef[A]):
         """Put ``message`` on the control lane, on the loop's thread; false if dead."""
         if self._state >= STOPPING:
             if type(message) is Request:
-                message.reply._reject(self._dead())  # noqa: SLF001  # as above
+                message.reply._reject(self._dead())  # as above
             return False
         extra = self._ensure_extra()
         if extra.control is None:
@@ -330,13 +332,13 @@ class ActorRef(PykkaRef[A]):
             try:
                 asked.get()
             except ActorDeadError:
-                stopped._resolve(False)  # noqa: FBT003, SLF001  # the reply's value
+                stopped._resolve(False)  # the reply's value
             except BaseException as error:  # noqa: BLE001  # handed to whoever waits
-                stopped._reject(error)  # noqa: SLF001
+                stopped._reject(error)
             else:
-                stopped._resolve(True)  # noqa: FBT003, SLF001
+                stopped._resolve(True)
 
-        asked._when_done(settle)  # noqa: SLF001
+        asked._when_done(settle)
         self._send_request(Request(Stop(), asked))
         return stopped.get(timeout=timeout) if block else stopped
 
@@ -379,7 +381,7 @@ class ActorRef(PykkaRef[A]):
         Fully down means: hooks have run and owned tasks have ended, unless it was killed.
         """
         reply: Reply[ExitReason] = Reply()
-        self._system.run_on_loop(self._on_death, lambda _ref, reason: reply._resolve(reason))  # noqa: SLF001
+        self._system.run_on_loop(self._on_death, lambda _ref, reason: reply._resolve(reason))
         return reply
 
     def _on_death(self, callback: Any) -> None:
@@ -427,6 +429,6 @@ class ActorRef(PykkaRef[A]):
         """
         if self._state >= STOPPING:
             raise self._dead()
-        return ActorProxy(actor_ref=self)
+        return ActorProxy(actor_ref=cast("Any", self))
 
 

@@ -171,7 +171,7 @@ class Reply(PykkaFuture[T], Generic[T]):
         if timeout is not None and timeout <= 0:
             msg = f"{timeout} seconds"
             raise AskTimeout(msg)
-        if asyncio._get_running_loop() is not None:  # noqa: SLF001  # None instead of an exception
+        if asyncio._get_running_loop() is not None:  # None instead of an exception
             raise BlockingCall("get()", "'await reply', or 'await ref.call(message)'")
         arrived = threading.Lock()
         arrived.acquire()
@@ -240,13 +240,13 @@ class Reply(PykkaFuture[T], Generic[T]):
         """Return a reply with ``functools.reduce(func, value, *args)``."""
         return self._derive(lambda value: functools.reduce(func, cast("Any", value), *args))
 
-    def join(self, *futures: PykkaFuture[Any]) -> Reply[list[Any]]:
+    def join(self, *futures: PykkaFuture[Any]) -> Reply[Iterable[Any]]:
         """Return a reply with the values of this one and ``futures``, in that order.
 
         A timeout given to its ``get`` is for all of them together. It fails with the first
         exception, in that order.
         """
-        joined: Reply[list[Any]] = Reply()
+        joined: Reply[Iterable[Any]] = Reply()
         members: list[PykkaFuture[Any]] = [self, *futures]
         if all(isinstance(one, Reply) and one._get_hook is None for one in members):
             waiting = [len(members)]

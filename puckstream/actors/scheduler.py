@@ -113,7 +113,7 @@ class Scheduler:
     @staticmethod
     def on_any_loop() -> bool:
         """Whether this thread runs an event loop, which blocking would stop."""
-        return asyncio._get_running_loop() is not None  # noqa: SLF001  # None, not an exception
+        return asyncio._get_running_loop() is not None  # None, not an exception
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Run ``function(*args)`` on the loop's thread, in order with this thread's messages.

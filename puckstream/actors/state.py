@@ -63,8 +63,8 @@ class Extra:
     __slots__ = (
         "control",
         "event",
-        "listed",
         "links",
+        "listed",
         "monitors",
         "on_death",
         "request",

@@ -6,7 +6,6 @@ handshake, links, monitors, death) happens on the node's loop, as for every othe
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import queue
 import threading
@@ -48,7 +47,7 @@ class ThreadRef(ActorRef[Any]):
 
     __slots__ = ("_control", "_end", "_queue", "_thread")
 
-    def __init__(self, system: Scheduler, actor_class: Any, id: int) -> None:  # noqa: A002  # the field's name
+    def __init__(self, system: Scheduler, actor_class: Any, id: int) -> None:  # the field's name
         super().__init__(system, actor_class, id)
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._control: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -177,7 +176,7 @@ class ThreadRef(ActorRef[Any]):
     def _live(self, actor: ThreadActor) -> None:
         try:
             _no_coroutine(actor.on_start())
-        except BaseException as error:  # noqa: BLE001  # reported to the starter
+        except BaseException as error:  # reported to the starter
             if self._ensure_extra().listed:
                 logger.error("Unhandled exception in %s:", self, exc_info=error)
             self._shut(Crash(error))

@@ -60,7 +60,7 @@ class Deadlines:
             queue.popleft()
             if not reply.done:
                 msg = f"{ref} did not reply within {timeout} seconds"
-                reply._reject(AskTimeout(msg))  # noqa: SLF001  # reply and deadlines are one engine
+                reply._reject(AskTimeout(msg))  # reply and deadlines are one engine
         del self._queues[timeout], self._timers[timeout]
 
     def close(self) -> None:

@@ -59,11 +59,11 @@ class OpenAI:
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     organization: str | None = None
-    headers: Mapping[str, str] = field(default=_NOTHING, repr=False, hash=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, hash=False)
     max_connections: int = 100
     connect_timeout: float = 10.0
     verify: bool | str = True
-    options: Mapping[str, Any] = field(default=_NOTHING, hash=False)
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
     provider: str = "openai"
 
     def __post_init__(self) -> None:

@@ -102,6 +102,8 @@ class ChatDecoder:
         if data.startswith(b"[DONE]"):
             self.done = True
             return []
+        if not data:  # a heartbeat
+            return []
         try:
             said = _DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -307,15 +307,11 @@ class Desk:
             StreamNotFound: if no stream of that id was ever started here.
             StreamExpired: if it ended and its log is no longer kept.
         """
-        return self.system.perform(
-            lambda: Stream(self, self.shelf.get(stream_id, self._now()).log)
-        )
+        return self.system.perform(lambda: Stream(self, self.shelf.get(stream_id, self._now()).log))
 
     # -- end
 
-    def cancel(
-        self, stream_id: str, *, wait: bool = False, by: Any = None
-    ) -> Reply[CancelOutcome]:
+    def cancel(self, stream_id: str, *, wait: bool = False, by: Any = None) -> Reply[CancelOutcome]:
         """End a stream now, ahead of whatever its actor has queued. Idempotent, never raises.
 
         A cancel for an id that was never seen is remembered and ends that stream at its start.

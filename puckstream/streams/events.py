@@ -245,8 +245,9 @@ class RetryingEvent(Event[Literal["retrying"], RetryInfo]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By its fields: an exception with keyword-only arguments cannot be pickled.
-        attempt, delay, reason, reset = self.info
-        return (_retrying, (attempt, delay, error_to_dict(reason), reset, self.seq))
+        info = self.info._asdict()
+        reason = error_to_dict(info.pop("reason"))
+        return (_retrying, (info, reason, self.seq))
 
 
 class DoneEvent(Event[Literal["done"], Response, Context]):
@@ -428,12 +429,5 @@ def _error(reason: dict[str, Any], extras: dict[str, Any]) -> ErrorEvent:
     return _restored(ErrorEvent, ("error", StreamError(**reason)), extras)
 
 
-def _retrying(
-    attempt: int,
-    delay: float,
-    reason: dict[str, Any],
-    reset: bool,
-    seq: int,  # noqa: FBT001
-) -> RetryingEvent:
-    info = RetryInfo(attempt, delay, StreamError(**reason), reset=reset)
-    return RetryingEvent(info, seq=seq)
+def _retrying(info: dict[str, Any], reason: dict[str, Any], seq: int) -> RetryingEvent:
+    return RetryingEvent(RetryInfo(**info, reason=StreamError(**reason)), seq=seq)

@@ -86,7 +86,6 @@ class Shelf:
         if stream_id in self._running:
             raise StreamRunning(stream_id)
         self._forget_ended(stream_id)
-        self._expired.pop(stream_id, None)
         self._runs += 1
         record.log.generation = self._runs
         self._running[stream_id] = record

@@ -153,7 +153,9 @@ def _checked_result(result: Any, emit: Emit) -> Done | None:
     if result is None:
         return None
     if not isinstance(result, Done):
-        raise _off_protocol(f"returned {type(result).__name__}; return None or Done(context, chunk)")
+        raise _off_protocol(
+            f"returned {type(result).__name__}; return None or Done(context, chunk)"
+        )
     if result.context is not None and not isinstance(cast("object", result.context), Context):
         raise _off_protocol(f"returned Done with a {type(result.context).__name__} for a context")
     if result.last_chunk is not None:
@@ -197,5 +199,3 @@ def as_source(
         option = next(iter(options))
         raise InvalidOption(option, options[option], "options go to a client's provider")
     return FunctionSource(origin, context)
-
-

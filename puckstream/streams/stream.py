@@ -132,7 +132,9 @@ class StreamActor(Actor):
     def on_failure(self, *exc_info: Any) -> None:
         """Tell the subscribers that the actor itself has failed."""
         error = exc_info[1]
-        failure = StreamError("crashed", f"the stream actor failed: {type(error).__name__}: {error}")
+        failure = StreamError(
+            "crashed", f"the stream actor failed: {type(error).__name__}: {error}"
+        )
         if self._log.fail(failure, self._clock.now()) is not None:
             self._publish()
 

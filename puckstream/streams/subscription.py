@@ -158,5 +158,3 @@ class Subscription:
 
         self._forget = leave
         return reply
-
-

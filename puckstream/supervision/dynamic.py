@@ -231,7 +231,7 @@ class DynamicSupervisor(Actor):
         if spec.backoff is None:
             self.actor_ref._deliver(_TryAgain(ref))
         else:
-            delay = spec.backoff.delay(attempts, random.random())  # noqa: S311  # jitter, no secret
+            delay = spec.backoff.delay(attempts, random.random())  # jitter, no secret
             self.send_after(delay, _TryAgain(ref))
 
     # -- stop
@@ -324,7 +324,7 @@ class DynamicSupervisor(Actor):
         )
         return (*running, *waiting)
 
-    def survey(self, id: Hashable) -> Tree:  # noqa: A002  # the field's name
+    def survey(self, id: Hashable) -> Tree:  # the field's name
         """Return a snapshot of this supervisor and all below it."""
         now = self.actor_ref._system.clock.now()
         flags = self._flags
@@ -354,7 +354,12 @@ class DynamicSupervisor(Actor):
             what,
             reason,
             exc_info=error,
-            extra={"supervisor": str(self), "child": spec.id, "report": what, "reason": str(reason)},
+            extra={
+                "supervisor": str(self),
+                "child": spec.id,
+                "report": what,
+                "reason": str(reason),
+            },
         )
 
 
@@ -365,5 +370,3 @@ def _with_extra(spec: ChildSpec, extra: tuple[Any, ...]) -> ChildSpec:
 def _kill_all(system: Any, refs: list[ActorRef[Any]]) -> None:
     for ref in refs:
         system.kill(ref)
-
-

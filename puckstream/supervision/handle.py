@@ -61,14 +61,7 @@ class CountChildren(NamedTuple):
     """Request: how many children there are."""
 
 
-Admin = (
-    StartChild
-    | TerminateChild
-    | RestartChild
-    | DeleteChild
-    | WhichChildren
-    | CountChildren
-)
+Admin = StartChild | TerminateChild | RestartChild | DeleteChild | WhichChildren | CountChildren
 
 
 class _AnySupervisorRef(ActorRef[Any]):

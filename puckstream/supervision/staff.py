@@ -22,7 +22,7 @@ from puckstream.supervision.child import IGNORE, ChildSpec, Ignore, Shutdown
 if TYPE_CHECKING:
     from puckstream.actors.scheduler import Scheduler
 
-__all__ = ["Started", "StartContext", "Staff", "reason_of"]
+__all__ = ["Staff", "StartContext", "Started", "reason_of"]
 
 
 class StartContext(NamedTuple):
@@ -93,16 +93,16 @@ class Staff:
             case (ActorRef() as ref, info):
                 started = Started(ref, info)
             case _:
-                msg = f"start function of child {spec.id!r} returned {result!r}, not a ref or IGNORE"
+                msg = (
+                    f"start function of child {spec.id!r} returned {result!r}, not a ref or IGNORE"
+                )
                 raise StartFailed(spec.id, Crash(TypeError(msg)))
         if started.ref._state == DEAD:
             raise StartFailed(spec.id, started.ref.reason)
         links.adopt(self._supervisor, started.ref)
         return await self._name(spec, started)
 
-    def _spawn(
-        self, actor_class: type[Actor], *args: Any, **kwargs: Any
-    ) -> Reply[ActorRef[Any]]:
+    def _spawn(self, actor_class: type[Actor], *args: Any, **kwargs: Any) -> Reply[ActorRef[Any]]:
         reply: Reply[ActorRef[Any]] = Reply()
         try:
             ref = lifecycle.spawn(self._system, actor_class, args, kwargs)

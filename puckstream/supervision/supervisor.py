@@ -126,9 +126,7 @@ class Supervisor(Actor):
         if kind is Exit:
             if message.ref is None:
                 return None
-            return self._carry_out(
-                self._children.exited(message.ref, message.reason, self._now())
-            )
+            return self._carry_out(self._children.exited(message.ref, message.reason, self._now()))
         if kind is _TryAgain:
             return self._carry_out(self._children.try_again(message.retry, self._now()))
         try:
@@ -172,7 +170,7 @@ class Supervisor(Actor):
 
         return wait()
 
-    def survey(self, id: Hashable) -> Tree:  # noqa: A002  # the field's name
+    def survey(self, id: Hashable) -> Tree:  # the field's name
         """Return a snapshot of this supervisor and all below it."""
         now = self._now()
         children = self._children
@@ -260,7 +258,7 @@ class Supervisor(Actor):
             await more
 
     def _schedule(self, retry: Retry) -> None:
-        delay = retry.delay(random.random())  # noqa: S311  # jitter, not a secret
+        delay = retry.delay(random.random())  # jitter, not a secret
         if delay:
             self.send_after(delay, _TryAgain(retry))
         else:
@@ -296,5 +294,3 @@ def _log(supervisor: Supervisor, report: Report[ActorRef[Any], ExitReason]) -> N
             "reason": str(reason),
         },
     )
-
-

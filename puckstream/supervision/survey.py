@@ -22,7 +22,7 @@ __all__ = ["Described", "Surveyed", "survey", "survey_row"]
 class Surveyed(Protocol):
     """An actor that has children to show."""
 
-    def survey(self, id: Hashable) -> Tree:  # noqa: A002  # the field's name
+    def survey(self, id: Hashable) -> Tree:  # the field's name
         """Return the tree below this actor, itself at its root as ``id``."""
         ...
 
@@ -36,7 +36,7 @@ class Described(Protocol):
         ...
 
 
-def survey(ref: ActorRef[Any], id: Hashable) -> Tree:  # noqa: A002  # the field's name
+def survey(ref: ActorRef[Any], id: Hashable) -> Tree:  # the field's name
     """Return what there is to see of ``ref``; on the loop's thread."""
     actor = ref._actor
     if isinstance(actor, Surveyed):

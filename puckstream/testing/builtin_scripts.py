@@ -48,7 +48,9 @@ BUILTIN_SCRIPTS: Mapping[str, Script] = MappingProxyType(
         ),
         "tool": Script(
             text="I will look that up. ",
-            tool_calls=(ToolCall("get_weather", '{"city": "Lisbon", "unit": "celsius"}', "call_1"),),
+            tool_calls=(
+                ToolCall("get_weather", '{"city": "Lisbon", "unit": "celsius"}', "call_1"),
+            ),
             rate=40.0,
         ),
         "refusal": Script(refusal="I would rather not say."),
@@ -68,9 +70,7 @@ BUILTIN_SCRIPTS: Mapping[str, Script] = MappingProxyType(
             )
         ),
         "overloaded": Script(
-            fault=Fault(
-                "status", status=503, message="All lamps are lit.", type="overloaded_error"
-            )
+            fault=Fault("status", status=503, message="All lamps are lit.", type="overloaded_error")
         ),
         "broken": Script(fault=Fault("status", status=500, message="The lamp went out.")),
         "unauthorized": Script(

@@ -61,11 +61,11 @@ class ChatRequest:
                 raise BadRequest(msg)
             turn = cast("Mapping[str, Any]", message)
             turns.append((str(turn["role"]), _text(turn.get("content"))))
-        options = fields.get("stream_options") or {}
+        options = cast("Mapping[str, Any]", fields.get("stream_options") or {})
         return cls(
             model=model,
             stream=bool(fields.get("stream")),
-            include_usage=bool(cast("Mapping[str, Any]", options).get("include_usage")),
+            include_usage=bool(options.get("include_usage")),
             said=next((text for role, text in reversed(turns) if role == "user"), ""),
             words=sum(len(text.split()) for _, text in turns),
         )
@@ -84,7 +84,7 @@ def _text(content: object) -> str:
 class ChatReply:
     """Spells one answer, as a stream of chunks or as one object."""
 
-    def __init__(self, request: ChatRequest, script: Script, id: str, created: int) -> None:  # noqa: A002
+    def __init__(self, request: ChatRequest, script: Script, id: str, created: int) -> None:
         self._request = request
         self._script = script
         self._head = {"id": f"chatcmpl-{id}", "created": created, "model": request.model}
@@ -110,7 +110,9 @@ class ChatReply:
         """Return what ends the stream: finish reason, usage if it was asked for, ``[DONE]``."""
         yield self._chunk({}, self._script.ending)
         if self._request.include_usage:
-            yield _event({**self._of("chat.completion.chunk"), "choices": [], **self._usage(pieces)})
+            yield _event(
+                {**self._of("chat.completion.chunk"), "choices": [], **self._usage(pieces)}
+            )
         yield b"data: [DONE]\n\n"
 
     def fault(self, fault: Fault) -> bytes:
@@ -167,9 +169,9 @@ class ChatReply:
         }
 
 
-def error_body(message: str, type: str, code: str | None = None) -> bytes:  # noqa: A002
+def error_body(message: str, kind: str) -> bytes:
     """Return an error as the API spells it."""
-    error = {"message": message, "type": type, "param": None, "code": code}
+    error = {"message": message, "type": kind, "param": None, "code": None}
     return json.dumps({"error": error}).encode()
 
 

@@ -67,9 +67,9 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Called by the loop: a client that closes its half is gone."""
-        self._stop()
+        self._transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
         """Called by the loop."""
         self.lost = True
         self._room.set()

@@ -1,11 +1,11 @@
 """A model to talk to: a real HTTP server that speaks the OpenAI chat dialect from a script.
 
-===========================  ====================================================================
+=============================  ============================================
 ``POST /v1/chat/completions``  an answer, streamed or whole
 ``GET /v1/models``             the names of the scripts
 ``GET /healthz``               ``{"status": "ok"}``
 ``GET /log``                   every request so far, see `Record`
-===========================  ====================================================================
+=============================  ============================================
 
 Which script answers: the one that the header ``x-puckstream-script`` names (404 if there is none
 of that name); else the one named like the model, or like what follows the last slash of the
@@ -17,20 +17,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from puckstream.errors import InvalidOption
 from puckstream.testing.builtin_scripts import BUILTIN_SCRIPTS
-from puckstream.testing.chat_dialect import BadRequest, ChatReply, ChatRequest, error_body
+from puckstream.testing.chat_dialect import BadRequest, ChatRequest, error_body
 from puckstream.testing.connection import Connection, Incoming
+from puckstream.testing.exchange import Exchange
 from puckstream.testing.gate import Gate
-from puckstream.testing.record import Ending, Record
-from puckstream.testing.script import Fault, Piece, Script
+from puckstream.testing.record import Record
+from puckstream.testing.script import Script
 
 __all__ = ["SCRIPT_HEADER", "ModelServer", "Scripts"]
 
@@ -40,40 +39,6 @@ Scripts = Script | Sequence[Script] | Mapping[str, Script | Sequence[Script]]
 """One script, several in turn, or either by name (``""`` for requests that name none)."""
 
 _JSON = {"content-type": "application/json"}
-_SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-_BREATH = 32
-"""Chunks sent without a pause before the loop gets its turn."""
-
-
-@dataclass(slots=True, eq=False)
-class _Exchange:
-    """One request while it is answered."""
-
-    id: str
-    chat: ChatRequest
-    name: str
-    script: Script
-    connection: Connection
-    pieces: tuple[Piece, ...]
-    started: float
-    sent: int = 0
-    ended: Ending | None = None
-    when: float | None = None
-
-    def record(self) -> Record:
-        return Record(
-            id=self.id,
-            model=self.chat.model,
-            script=self.name,
-            stream=self.chat.stream,
-            connection=self.connection.number,
-            started=self.started,
-            tokens_sent=self.sent,
-            tokens_total=sum(piece.tokens for piece in self.pieces),
-            ended=self.ended,
-            when=self.when,
-            closed=self.connection.lost,
-        )
 
 
 class ModelServer:
@@ -102,25 +67,23 @@ class ModelServer:
         on_record: Callable[[Record], None] | None = None,
         remember: int = 10_000,
     ) -> None:
-        own = scripts if isinstance(scripts, Mapping) else {"": scripts or BUILTIN_SCRIPTS["story"]}
-        self._scripts = {name: _in_turn(name, each) for name, each in _all(own)}
-        self._turns = {name: itertools.cycle(each) for name, each in self._scripts.items()}
+        self._scripts = _by_name(scripts)
         self._host = host
         self._port = port
         self._gate = Gate(open=not gated)
         self._on_record = on_record
-        self._exchanges: deque[_Exchange] = deque(maxlen=remember)
+        self._exchanges: deque[Exchange] = deque(maxlen=remember)
         self._connections: dict[Connection, None] = {}
-        self._numbers = itertools.count(1)
-        self._ids = itertools.count(1)
-        self._waiting: list[tuple[Callable[[Record], bool], asyncio.Future[Record]]] = []
+        self._connection_numbers = itertools.count(1)
+        self._request_numbers = itertools.count(1)
+        self._watches: list[tuple[Callable[[], object], asyncio.Future[None]]] = []
         self._server: asyncio.Server | None = None
         self._stopping = False
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: self._connected(), self._host, self._port, backlog=4096
+            self._connected, self._host, self._port, backlog=4096
         )
         self._port = self._server.sockets[0].getsockname()[1]
         return self
@@ -132,12 +95,12 @@ class ModelServer:
         traceback: TracebackType | None,
     ) -> None:
         self._stopping = True
-        if self._server is not None:
-            self._server.close()
+        assert self._server is not None
+        self._server.close()
         for connection in tuple(self._connections):
             await connection.aclose()
-        if self._server is not None:
-            await self._server.wait_closed()
+        await self.wait_connections(0)
+        await self._server.wait_closed()
 
     @property
     def url(self) -> str:
@@ -169,12 +132,8 @@ class ModelServer:
 
     async def wait_record(self, predicate: Callable[[Record], bool]) -> Record:
         """Return the first record of which ``predicate`` holds, now or as soon as one does."""
-        for record in self.records:
-            if predicate(record):
-                return record
-        found: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
-        self._waiting.append((predicate, found))
-        return await found
+        await self._until(lambda: any(map(predicate, self.records)))
+        return next(filter(predicate, self.records))
 
     async def wait_closed(self, request: str) -> Record:
         """Return the record of the request with that id once its connection is closed."""
@@ -182,6 +141,119 @@ class ModelServer:
 
     async def wait_connections(self, count: int) -> None:
         """Return when exactly ``count`` connections are open."""
-        while self.connections != count:
-            self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            await self._changed
+        await self._until(lambda: len(self._connections) == count)
+
+    async def _until(self, condition: Callable[[], object]) -> None:
+        if condition():
+            return
+        met: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        watch = (condition, met)
+        self._watches.append(watch)
+        try:
+            await met
+        finally:
+            self._watches.remove(watch)
+
+    def _changed(self) -> None:
+        for condition, met in self._watches:
+            if not met.done() and condition():
+                met.set_result(None)
+
+    def _connected(self) -> Connection:
+        connection = Connection(next(self._connection_numbers), self._handle, self._lost)
+        self._connections[connection] = None
+        self._changed()
+        return connection
+
+    def _lost(self, connection: Connection) -> None:
+        del self._connections[connection]
+        self._changed()
+
+    async def _handle(self, connection: Connection, incoming: Incoming) -> None:
+        """Answer one request of any path."""
+        path = incoming.path.removeprefix("/v1")
+        if path == "/chat/completions" and incoming.method == "POST":
+            await self._chat(connection, incoming)
+            return
+        answers: Mapping[str, Callable[[], object]] = {
+            "/models": self._models,
+            "/healthz": lambda: {"status": "ok"},
+            "/log": lambda: [record.as_json() for record in self.records],
+        }
+        if path == "/chat/completions" or (path in answers and incoming.method != "GET"):
+            await _fail(connection, 405, f"{incoming.method} is not for {incoming.path}")
+        elif path not in answers:
+            await _fail(connection, 404, f"there is no {incoming.path} here")
+        else:
+            await connection.whole(200, json.dumps(answers[path]()).encode(), _JSON)
+
+    async def _chat(self, connection: Connection, incoming: Incoming) -> None:
+        try:
+            chat = ChatRequest.read(incoming.body)
+        except BadRequest as error:
+            await _fail(connection, 400, str(error))
+            return
+        name = self._name_for(chat.model, incoming.headers.get(SCRIPT_HEADER))
+        if name is None:
+            known = ", ".join(name for name in self._scripts if name)
+            await _fail(connection, 404, f"no such script; there are: {known}", "not_found_error")
+            return
+        request = f"req-{next(self._request_numbers)}"
+        script = next(self._scripts[name])
+        exchange = Exchange(
+            id=request,
+            chat=chat,
+            name=name or "default",
+            script=script,
+            connection=connection,
+            gate=self._gate,
+            on_change=self._changed,
+        )
+        self._exchanges.append(exchange)
+        self._changed()
+        try:
+            exchange.end(await exchange.play())
+        except asyncio.CancelledError:
+            exchange.end("shutdown" if self._stopping else "client_closed")
+            raise
+        finally:
+            self._changed()
+            if self._on_record is not None:
+                self._on_record(exchange.record())
+
+    def _name_for(self, model: str, asked: str | None) -> str | None:
+        """Return the name under which the script for a request is kept."""
+        if asked is not None:
+            return asked if asked in self._scripts else None
+        for name in (model, model.rpartition("/")[2]):
+            if name and name in self._scripts:
+                return name
+        return ""
+
+    def _models(self) -> object:
+        names = [name for name in self._scripts if name]
+        models = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "puckstream"}
+            for name in names
+        ]
+        return {"object": "list", "data": models}
+
+
+def _by_name(scripts: Scripts | None) -> dict[str, Iterator[Script]]:
+    """Return an endless supply of scripts for each name, the built-in ones included."""
+    given: Mapping[str, Script | Sequence[Script]] = (
+        scripts if isinstance(scripts, Mapping) else {} if scripts is None else {"": scripts}
+    )
+    supply: dict[str, Iterator[Script]] = {}
+    for name, some in {"": BUILTIN_SCRIPTS["story"], **BUILTIN_SCRIPTS, **given}.items():
+        each = (some,) if isinstance(some, Script) else tuple(some)
+        if not each:
+            raise InvalidOption("scripts", name, "at least one script for each name")
+        supply[name] = itertools.cycle(each)
+    return supply
+
+
+async def _fail(
+    connection: Connection, status: int, message: str, kind: str = "invalid_request_error"
+) -> None:
+    await connection.whole(status, error_body(message, kind), _JSON)

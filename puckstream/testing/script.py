@@ -69,6 +69,8 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in get_args(FaultKind):
             raise InvalidOption("fault.kind", self.kind, f"one of {', '.join(get_args(FaultKind))}")
+        if self.after is None and self.kind in ("error", "malformed"):
+            raise InvalidOption("fault.after", None, f"{self.kind} is a chunk, after the head")
         if self.after is not None and self.after < 0:
             raise InvalidOption("fault.after", self.after, "a number of tokens, or None")
         if self.status not in range(400, 600):
@@ -183,10 +185,18 @@ def load_scripts(path: Path) -> dict[str, tuple[Script, ...]]:
         said: object = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (OSError, ValueError) as error:  # both decoders raise a ValueError
         raise InvalidOption("script", str(path), f"a readable file: {error}") from error
-    named = cast("Mapping[str, object]", said).get("scripts") if isinstance(said, dict) else None
-    if not isinstance(named, dict):
+    named = _named(said)
+    if named is None:
         return {"": _in_turn(said)}
-    return {name: _in_turn(one) for name, one in cast("Mapping[str, object]", named).items()}
+    return {name: _in_turn(one) for name, one in named.items()}
+
+
+def _named(said: object) -> Mapping[str, object] | None:
+    """Return the table of scripts by name, if the file has one."""
+    if not isinstance(said, dict):
+        return None
+    named = cast("Mapping[str, object]", said).get("scripts")
+    return cast("Mapping[str, object]", named) if isinstance(named, dict) else None
 
 
 def _in_turn(said: object) -> tuple[Script, ...]:
@@ -195,7 +205,7 @@ def _in_turn(said: object) -> tuple[Script, ...]:
         if not isinstance(one, dict):
             raise InvalidOption("script", one, "an object with the fields of a script")
     if not each:
-        raise InvalidOption("script", said, "at least one script")
+        raise InvalidOption("script", [], "at least one script")
     return tuple(Script.read(cast("Mapping[str, Any]", one)) for one in each)
 
 

@@ -190,7 +190,7 @@ def test_status_follows_the_events() -> None:
 
 
 @pytest.mark.parametrize(
-    "chunk", [Chunk("content", {"a": 1}), Chunk("done", ""), Chunk("thinking", 5)]
+    "chunk", [Chunk("content", {"a": 1}), Chunk("done", "", {"model": "x"}), Chunk("thinking", 5)]
 )
 def test_a_chunk_off_protocol_leaves_the_log_unchanged_and_can_end_it(chunk: Chunk) -> None:
     log = running("a")
@@ -203,6 +203,7 @@ def test_a_chunk_off_protocol_leaves_the_log_unchanged_and_can_end_it(chunk: Chu
         with pytest.raises(StreamError):
             log.append(lambda seq: chunk_event(chunk, seq), 11.0)
     assert (log.last_seq, log.content, log.size, heard) == (2, "a", before, [])
+    assert log.snapshot(11.0).model == "m"
     failed = log.fail(broken.value, 12.0)
     assert failed is not None
     assert (failed.reason.kind, failed.content, failed.seq) == ("protocol", "a", 3)
