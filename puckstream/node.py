@@ -332,6 +332,10 @@ class Node:
         """Return the live actor registered as ``name``, or ``None``; immediate, from any thread."""
         return self.registry.whereis(name)
 
+    def wait_registered(self, name: Hashable) -> Reply[ActorRef[Any]]:
+        """Return a reply with the actor of that name, settled as soon as there is a live one."""
+        return self.registry.wait_registered(name)
+
     def register(self, name: Hashable, ref: ActorRef[Any] | None = None) -> Reply[None]:
         """Give ``ref``, or the calling actor, a name; free again when it ends.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from puckstream.actors import links
 from puckstream.actors.actor import Actor
+from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import CURRENT, Scheduler
 from puckstream.actors.service import Service
 from puckstream.actors.signals import Down
@@ -19,7 +20,6 @@ from puckstream.errors import ActorDead, InvalidOption, NameTaken, NotInActor, R
 
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
-    from puckstream.actors.reply import Reply
 
 __all__ = ["Entry", "Keys", "Registry", "RegistryActor"]
 
@@ -45,6 +45,10 @@ class _Unregister(NamedTuple):
     ref: ActorRef[Any]
 
 
+class _Announce(NamedTuple):
+    key: Hashable
+
+
 class _Table:
     """The entries: by key in order of registration, and by owner."""
 
@@ -53,6 +57,7 @@ class _Table:
         self.by_key: dict[Hashable, dict[ActorRef[Any], Any]] = {}
         self.by_owner: dict[ActorRef[Any], dict[Hashable, None]] = {}
         self.monitors: dict[ActorRef[Any], int] = {}
+        self.waiting: dict[Hashable, list[Reply[ActorRef[Any]]]] = {}
 
     def live(self, key: Hashable) -> Iterator[Entry]:
         # A copy in one step, since threads read while the actor writes. An owner that has ended
@@ -98,6 +103,11 @@ class RegistryActor(Actor):
                 self._table.remove(key, ref)
                 self._unwatch_idle(ref)
                 return None
+            case _Announce(key):
+                for entry in tuple(self._table.live(key))[:1]:
+                    for waiting in self._table.waiting.pop(key, ()):
+                        waiting._resolve(entry.ref)
+                return None
             case Down(_, ref, _):
                 for key in tuple(self._table.by_owner.get(ref, ())):
                     self._table.remove(key, ref)
@@ -121,6 +131,9 @@ class RegistryActor(Actor):
         table.by_key.setdefault(key, {})[ref] = value
         table.by_owner.setdefault(ref, {})[key] = None
         self._watch(ref)
+        if key in table.waiting:
+            # After the answer to whoever registers it: a supervisor has its child started then.
+            self.actor_ref.tell(_Announce(key))
 
     def _watch(self, ref: ActorRef[Any]) -> None:
         if ref not in self._table.monitors:
@@ -189,6 +202,24 @@ class Registry:
     def whereis(self, key: Hashable) -> ActorRef[Any] | None:
         """Return the first live owner of ``key``, or ``None``."""
         return next((entry.ref for entry in self._table.live(key)), None)
+
+    def wait_registered(self, key: Hashable) -> Reply[ActorRef[Any]]:
+        """Return a reply with the owner of ``key``, settled as soon as there is a live one.
+
+        So one waits for the next instance of a child that is being restarted. A waiter that is
+        cancelled, or whose node shuts down, is forgotten with the node.
+        """
+        reply: Reply[ActorRef[Any]] = Reply()
+
+        def wait() -> None:
+            ref = self.whereis(key)
+            if ref is not None:
+                reply._resolve(ref)
+            else:
+                self._table.waiting.setdefault(key, []).append(reply)
+
+        self.service.system.run_on_loop(wait)
+        return reply
 
     def keys(self, ref: ActorRef[Any]) -> tuple[Hashable, ...]:
         """Return the keys ``ref`` owns; none if it has stopped."""

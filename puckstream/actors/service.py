@@ -28,7 +28,7 @@ class Service:
     """
 
     def __init__(self, system: Scheduler, name: str) -> None:
-        self._system = system
+        self.system = system
         self.name = name
         self.ref: ActorRef[Any] | None = None
         """The present actor; a dead one while the next is being started."""
@@ -48,7 +48,7 @@ class Service:
         Raises:
             NodeNotRunning: from another thread, if the node has shut down.
         """
-        self._system.run_on_loop(self._pass_on, message, None)
+        self.system.run_on_loop(self._pass_on, message, None)
 
     def call(self, message: Any) -> Reply[Any]:
         """Send a request, now or once there is somebody, until one actor has answered it.
@@ -58,7 +58,7 @@ class Service:
             BaseException: what the actor's handler raised, unless it died of it.
         """
         reply: Reply[Any] = Reply()
-        self._system.run_on_loop(self._pass_on, message, reply)
+        self.system.run_on_loop(self._pass_on, message, reply)
         return reply
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Service:
         try:
             reply._resolve(asked.get())
         except ActorDead:
-            self._system.run_on_loop(self._pass_on, message, reply)
+            self.system.run_on_loop(self._pass_on, message, reply)
         except BaseException as error:  # noqa: BLE001  # handed to whoever waits
             reply._reject(error)
 

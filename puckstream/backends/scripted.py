@@ -115,6 +115,8 @@ async def _started() -> AsyncGenerator[ModelProcess]:
             stdout=PIPE,
             stderr=stderr,
             env=_environment(),
+            # Ctrl-C in a terminal goes to the whole group; this process ends with its node instead.
+            start_new_session=True,
         )
         try:
             yield ModelProcess(await _url(process, stderr), process.pid)

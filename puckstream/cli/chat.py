@@ -143,11 +143,10 @@ class _Text:
                 self._switch("thinking")
                 self._write(chunk.content)
             case ("tool_use", chunk):
-                name = chunk.metadata.get("name")
-                if name:
-                    self._kind = ""
-                    self._switch("tool")
-                    self._write(f"[{name}] ")
+                call = f"tool {chunk.metadata.get('index')}"
+                if call != self._kind:
+                    self._switch(call)
+                    self._write(f"[{chunk.metadata.get('name')}] ")
                 self._write(chunk.content)
             case _ if event.terminal:
                 self._switch("")

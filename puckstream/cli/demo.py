@@ -22,6 +22,7 @@ from puckstream.backends.scripted import model_process
 from puckstream.errors import PuckstreamError
 from puckstream.node import Node
 from puckstream.streams.client import Client
+from puckstream.streams.desk import Stream
 from puckstream.supervision.child import child
 
 __all__ = ["add_parser", "run"]
@@ -214,10 +215,7 @@ async def _cancel_closes_the_upstream(node: Node, director: ActorRef[Any]) -> St
     client = Client("scripted:slow")
     stream = await director.call(("stream", client, "Take your time."))
     (ended,) = await director.call(("viewers", stream.id, 1))
-    async with stream.subscribe() as events:
-        async for event in events:
-            if event.kind == "content":
-                break
+    await _hear(stream, words=6)
     began = time.monotonic()
     outcome = await node.cancel(stream.id, wait=True)
     milliseconds = (time.monotonic() - began) * 1000
@@ -239,6 +237,16 @@ async def _cancel_closes_the_upstream(node: Node, director: ActorRef[Any]) -> St
     return Step("a cancel, as the model server saw it", lines, facts)
 
 
+async def _hear(stream: Stream, *, words: int) -> None:
+    """Listen until the model has said that much."""
+    heard = 0
+    async with stream.subscribe() as events:
+        async for event in events:
+            heard += event.kind == "content"
+            if heard == words:
+                return
+
+
 async def _closed_by_client(node: Node) -> Any:
     """Return the model server's own record of the request whose connection the client closed."""
     model = await model_process(node.resources)
@@ -252,10 +260,7 @@ async def _killed_stream_says_goodbye(node: Node, director: ActorRef[Any]) -> St
     """A stream actor killed by hand: its subscribers still get their terminal event."""
     stream = await director.call(("stream", Client("scripted:slow"), "Still there?"))
     endings = await director.call(("viewers", stream.id, 2))
-    async with stream.subscribe() as events:
-        async for event in events:
-            if event.kind == "content":
-                break
+    await _hear(stream, words=3)
     actor = node.whereis(stream.topic)
     _check(actor is not None, "the registry does not know the stream")
     assert actor is not None

@@ -30,7 +30,7 @@ from puckstream.supervision.strategy import (
     is_worth_reporting,
     on_dynamic_exit,
 )
-from puckstream.supervision.survey import survey_row
+from puckstream.supervision.survey import state_of, survey_row
 from puckstream.supervision.tree import Tree
 
 __all__ = ["DynamicSupervisor"]
@@ -332,7 +332,7 @@ class DynamicSupervisor(Actor):
             id=id,
             ref=self.actor_ref,
             kind="supervisor",
-            state=self.actor_ref.state,
+            state=state_of(self.actor_ref),
             strategy="one_for_one",
             intensity=flags.intensity,
             period=flags.period,

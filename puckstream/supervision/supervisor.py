@@ -31,7 +31,7 @@ from puckstream.supervision.child import (
 from puckstream.supervision.children import Children
 from puckstream.supervision.staff import Staff, Started, reason_of
 from puckstream.supervision.strategy import Classify
-from puckstream.supervision.survey import survey_row
+from puckstream.supervision.survey import state_of, survey_row
 from puckstream.supervision.tree import Tree
 
 __all__ = ["Supervisor"]
@@ -179,7 +179,7 @@ class Supervisor(Actor):
             id=id,
             ref=self.actor_ref,
             kind="supervisor",
-            state=self.actor_ref.state,
+            state=state_of(self.actor_ref),
             strategy=flags.strategy,
             intensity=flags.intensity,
             period=flags.period,

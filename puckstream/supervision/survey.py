@@ -15,7 +15,7 @@ from puckstream.supervision.tree import Tree
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
 
-__all__ = ["Described", "Surveyed", "survey", "survey_row"]
+__all__ = ["Described", "Surveyed", "state_of", "survey", "survey_row"]
 
 
 @runtime_checkable
@@ -42,7 +42,12 @@ def survey(ref: ActorRef[Any], id: Hashable) -> Tree:  # the field's name
     if isinstance(actor, Surveyed):
         return actor.survey(id)
     detail = actor.describe() if isinstance(actor, Described) else ""
-    return Tree(id, ref, state=ref.state, mailbox=ref.mailbox_length, detail=detail)
+    return Tree(id, ref, state=state_of(ref), mailbox=ref.mailbox_length, detail=detail)
+
+
+def state_of(ref: ActorRef[Any]) -> str:
+    """Return an actor's state as a tree shows it: *running* if it takes messages as they come."""
+    return "running" if ref.state in ("idle", "queued", "running") else ref.state
 
 
 def survey_row(row: ChildRow[ActorRef[Any]], now: float) -> Tree:
@@ -55,8 +60,7 @@ def survey_row(row: ChildRow[ActorRef[Any]], now: float) -> Tree:
         id=spec.id,
         ref=ref,
         kind=spec.type,
-        # Between messages is what running means here; what is worth telling apart is the rest.
-        state="running" if tree.state in ("idle", "queued") else tree.state,
+        state=tree.state,
         strategy=tree.strategy,
         intensity=tree.intensity,
         period=tree.period,

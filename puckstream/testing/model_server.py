@@ -136,8 +136,10 @@ class ModelServer:
         return next(filter(predicate, self.records))
 
     async def wait_closed(self, request: str) -> Record:
-        """Return the record of the request with that id once its connection is closed."""
-        return await self.wait_record(lambda record: record.id == request and record.closed)
+        """Return the record of the request with that id once it has ended and its connection is closed."""
+        return await self.wait_record(
+            lambda record: record.id == request and record.closed and record.ended is not None
+        )
 
     async def wait_connections(self, count: int) -> None:
         """Return when exactly ``count`` connections are open."""

@@ -109,7 +109,8 @@ def test_tool_calls_without_an_index_are_told_apart_by_their_ids() -> None:
         delta(tool_calls=[{"function": {"arguments": "2"}}]),
         delta(tool_calls=[{"id": "b", "function": {"name": "g", "arguments": "3"}}]),
     )
-    assert [(c.index, c.id, c.arguments) for c in chunks[:-1]] == [
+    tools = [chunk.metadata for chunk in chunks[:-1]]
+    assert [(t["index"], t["id"], t["arguments"]) for t in tools] == [
         (0, "a", "1"),
         (0, "a", "2"),
         (1, "b", "3"),

@@ -204,6 +204,17 @@ def test_a_restart_that_keeps_failing_burns_the_supervisor_out(booted: Boot) -> 
     shell.retry()
     assert shell.retry() == []
     assert shell.ended == ShutdownSelf("restart_intensity", "a", SHUTDOWN, BROKEN)
+    assert shell.states == {"a": "stopped"}
+
+
+def test_a_retry_is_good_for_one_attempt(booted: Boot) -> None:
+    """S21: coming back with it once more restarts no running child."""
+    shell = booted(A)
+    shell.will("a", BROKEN)
+    shell.exit("a1")
+    shell.retries.append(shell.retries[0])
+    assert shell.retry() == ["start a2"]
+    assert shell.retry() == []
 
 
 def test_a_restart_that_is_ignored_is_over(booted: Boot) -> None:
@@ -228,6 +239,8 @@ def test_a_death_during_a_group_stop_is_not_asked_for_again(booted: Boot) -> Non
         Start(A, again=True),
     )
     assert children.started("a2", 0.0) == (Start(B, again=True),)
+    assert children.started("b2", 0.0) == (Start(C, again=True),)
+    assert children.started("c2", 0.0) == ()
 
 
 def test_a_death_during_a_group_start_is_decided_afterwards(booted: Boot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from hypothesis import given, strategies as st
@@ -35,7 +36,7 @@ class World:
         self.children: Children[str, ExitReason] = Children(
             flags, specs, shutdown=SHUTDOWN, killed=KILLED
         )
-        self.alive: dict[str, str] = {}
+        self.alive: dict[str, Hashable] = {}
         self.retries: list[Retry] = []
         self.started = 0
 

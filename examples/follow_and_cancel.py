@@ -1,0 +1,41 @@
+"""Start a stream, follow it twice, come late, and stop it from somewhere else."""
+
+import asyncio
+
+import puckstream as puck
+
+
+async def follow(name, stream, after=0):
+    """Follow a stream and report how it ended for this follower."""
+    text = ""
+    async with stream.subscribe(after=after) as events:
+        async for event in events:
+            match event:
+                case ("content", chunk):
+                    text += chunk.content
+                case ("done", _, _) | ("error", _) | ("cancelled", _):
+                    return f"{name}: {event.kind} after {len(text.split())} words"
+
+
+async def main():
+    async with puck.Node() as node:
+        stream = await node.start_stream(puck.Client("scripted:slow"), "Take your time.")
+        early = asyncio.create_task(follow("early", stream))
+
+        # Wait until the model has said five words, as one more follower.
+        words = 0
+        async with stream.subscribe() as events:
+            async for event in events:
+                words += event.kind == "content"
+                if words == 5:
+                    break
+
+        late = asyncio.create_task(follow("late", stream))  # gets everything from the beginning
+        tail = asyncio.create_task(follow("tail", stream, after="now"))
+        print("cancel:", await node.cancel(stream.id, wait=True))  # the connection is closed now
+        print("cancel again:", await node.cancel(stream.id))
+        for follower in (early, late, tail):
+            print(await follower)
+
+
+asyncio.run(main())
