@@ -18,10 +18,10 @@ from puckstream.actors.mailbox import Request
 from puckstream.actors.reply import Reply
 from puckstream.actors.signals import KILLED, NORMAL, Crash, ExitReason
 from puckstream.actors.state import DEAD, EXITING, IDLE, QUEUED, STARTING, STOPPING
-from puckstream.errors import StartFailed
+from puckstream.errors import PuckstreamError, StartFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from puckstream.actors.actor import Actor
     from puckstream.actors.ref import ActorRef
@@ -43,8 +43,13 @@ def spawn(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     parent: ActorRef[Any] | None = None,
+    name: Hashable | None = None,
 ) -> ActorRef[Any]:
     """Construct an actor and run its ``on_start``, on the loop's thread.
+
+    Args:
+        parent: the supervisor it is linked to.
+        name: claimed in the node's registry before ``on_start`` runs.
 
     Returns:
         The ref. If ``on_start`` suspended, its state is *starting* and ``_extra.started`` is the
@@ -57,8 +62,17 @@ def spawn(
     actor = actor_class.__new__(actor_class)
     try:
         construct(ref, actor, args, kwargs)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise StartFailed(actor_class.__name__, Crash(error)) from error
+    if name is not None and system.names is not None:
+        try:
+            system.names.claim(name, ref)
+        except PuckstreamError as error:
+            ref._state = DEAD
+            ref._actor = None
+            raise StartFailed(actor_class.__name__, Crash(error)) from error
     if parent is not None:
         links.adopt(parent, ref)
     launch(system, ref, actor)

@@ -1,8 +1,8 @@
 """The registry: keys to the actors that own them (Elixir ``Registry``).
 
 An actor owns its entries: they vanish when it ends, and a unique key is free again at that
-moment. The table outlives the registry actor, so that its restart loses no entry; the actor is
-the only one that writes.
+moment. The table is written on the loop's thread, in one step, and outlives the registry actor,
+which watches the owners: its restart loses no entry.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from puckstream.actors import links
 from puckstream.actors.actor import Actor
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import CURRENT, Scheduler
 from puckstream.actors.service import Service
 from puckstream.actors.signals import Down
-from puckstream.errors import ActorDead, InvalidOption, NameTaken, NotInActor, Refuse
+from puckstream.errors import ActorDead, InvalidOption, NameTaken, NotInActor
 
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
@@ -34,14 +33,7 @@ class Entry(NamedTuple):
     value: Any
 
 
-class _Register(NamedTuple):
-    key: Hashable
-    ref: ActorRef[Any]
-    value: Any
-
-
-class _Unregister(NamedTuple):
-    key: Hashable
+class _Watch(NamedTuple):
     ref: ActorRef[Any]
 
 
@@ -60,11 +52,22 @@ class _Table:
         self.waiting: dict[Hashable, list[Reply[ActorRef[Any]]]] = {}
 
     def live(self, key: Hashable) -> Iterator[Entry]:
-        # A copy in one step, since threads read while the actor writes. An owner that has ended
+        # A copy in one step, since threads read while the loop writes. An owner that has ended
         # counts no more, even if the registry has not been told yet.
         for ref, value in tuple(self.by_key.get(key, {}).items()):
             if ref.is_alive():
                 yield Entry(ref, value)
+
+    def claim(self, key: Hashable, ref: ActorRef[Any], value: Any) -> None:
+        if self.keys == "unique":
+            for entry in self.live(key):
+                if entry.ref is not ref or entry.value != value:
+                    raise NameTaken(key, entry.ref)
+                return
+            for dead in tuple(self.by_key.get(key, ())):
+                self.remove(key, dead)
+        self.by_key.setdefault(key, {})[ref] = value
+        self.by_owner.setdefault(ref, {})[key] = None
 
     def remove(self, key: Hashable, ref: ActorRef[Any]) -> None:
         owners = self.by_key.get(key)
@@ -80,7 +83,7 @@ class _Table:
 
 
 class RegistryActor(Actor):
-    """Writes a registry's table, and watches the owners."""
+    """Watches the owners of a registry's entries, and removes what the dead have left."""
 
     def __init__(self, table: _Table, service: Service) -> None:
         super().__init__()
@@ -95,13 +98,10 @@ class RegistryActor(Actor):
         self._service.provided_by(self.actor_ref)
 
     def on_receive(self, message: Any) -> Any:
-        """Carry out one change."""
+        """Watch an owner, announce one, or clear up after one."""
         match message:
-            case _Register(key, ref, value):
-                return self._register(key, ref, value)
-            case _Unregister(key, ref):
-                self._table.remove(key, ref)
-                self._unwatch_idle(ref)
+            case _Watch(ref):
+                self._watch(ref)
                 return None
             case _Announce(key):
                 for entry in tuple(self._table.live(key))[:1]:
@@ -116,41 +116,20 @@ class RegistryActor(Actor):
             case _:
                 return super().on_receive(message)
 
-    def _register(self, key: Hashable, ref: ActorRef[Any], value: Any) -> None:
-        table = self._table
-        if not ref.is_alive():
-            msg = f"{ref} has stopped and cannot own the key {key!r}"
-            raise Refuse(ActorDead(msg))
-        if table.keys == "unique":
-            for entry in table.live(key):
-                if entry.ref is not ref or entry.value != value:
-                    raise Refuse(NameTaken(key, entry.ref))
-                return
-            for dead in tuple(table.by_key.get(key, ())):
-                table.remove(key, dead)
-        table.by_key.setdefault(key, {})[ref] = value
-        table.by_owner.setdefault(ref, {})[key] = None
-        self._watch(ref)
-        if key in table.waiting:
-            # After the answer to whoever registers it: a supervisor has its child started then.
-            self.actor_ref.tell(_Announce(key))
-
     def _watch(self, ref: ActorRef[Any]) -> None:
-        if ref not in self._table.monitors:
-            self._table.monitors[ref] = self.monitor(ref)
-
-    def _unwatch_idle(self, ref: ActorRef[Any]) -> None:
-        if ref not in self._table.by_owner:
-            number = self._table.monitors.pop(ref, None)
-            if number is not None:
-                links.demonitor(self.actor_ref, number)
+        monitors = self._table.monitors
+        if ref in self._table.by_owner:
+            if ref not in monitors:
+                monitors[ref] = self.monitor(ref)
+        elif ref in monitors:
+            self.demonitor(monitors.pop(ref))
 
 
 class Registry:
     """Finds actors by key.
 
-    Writing goes through the registry actor, in order. Reading takes a lookup in a table and can
-    be done from anywhere, an actor that has ended is never found.
+    Reading takes a lookup in a table and can be done from anywhere; an actor that has ended is
+    never found.
 
     Args:
         system: the engine of the node it belongs to.
@@ -185,7 +164,23 @@ class Registry:
         Raises (at once):
             NotInActor: if no ``ref`` is given and no actor is calling.
         """
-        return self.service.call(_Register(key, self._owner(ref), value))
+        return self.service.system.perform(self.claim, key, self._owner(ref), value)
+
+    def claim(self, key: Hashable, ref: ActorRef[Any], value: Any = None) -> None:
+        """Do what `register` does, at once; only on the loop's thread.
+
+        Raises:
+            NameTaken: as `register` does.
+            ActorDead: as `register` does.
+        """
+        if not ref.is_alive():
+            msg = f"{ref} has stopped and cannot own the key {key!r}"
+            raise ActorDead(msg)
+        self._table.claim(key, ref, value)
+        self.service.tell(_Watch(ref))
+        if key in self._table.waiting:
+            # By way of the actor, so that whoever claims it has gone on with its work by then.
+            self.service.tell(_Announce(key))
 
     def unregister(self, key: Hashable, ref: ActorRef[Any] | None = None) -> Reply[None]:
         """Take ``ref``, or the calling actor, off ``key``; nothing happens if it is not there.
@@ -193,7 +188,13 @@ class Registry:
         Raises (at once):
             NotInActor: if no ``ref`` is given and no actor is calling.
         """
-        return self.service.call(_Unregister(key, self._owner(ref)))
+        owner = self._owner(ref)
+
+        def release() -> None:
+            self._table.remove(key, owner)
+            self.service.tell(_Watch(owner))
+
+        return self.service.system.perform(release)
 
     def lookup(self, key: Hashable) -> tuple[Entry, ...]:
         """Return the live owners of ``key`` in order of registration."""

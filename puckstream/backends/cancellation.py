@@ -1,14 +1,14 @@
-"""How a cancellation gets into httpx, and how a second one is kept out.
+"""Where a cancellation gets into httpx: only at a door.
 
-httpx 0.28 and httpcore 1.0 tidy up after a cancellation with code that itself waits. A second
-``task.cancel()`` that arrives in that moment breaks off the tidying: the connection stays in the
-pool's books for ever, and a pool of ten is exhausted after ten such cancels. So everything that
-enters httpx goes through one of these two, which drive it *in the caller's own task*:
+httpx 0.28 and httpcore 1.0 close a response with code that itself waits. A ``task.cancel()`` that
+arrives in that moment, a second one or an unlucky first, breaks it off: the connection stays in
+the pool's books for ever, and a pool of ten is exhausted after ten such cancels. But all that is
+worth interrupting is a wait for the network, and the network is ours. So such a wait is a `Door`,
+and everything that enters httpx goes through one of these two, which drive it *in the caller's
+own task*, without another task and without a turn of the loop:
 
-* `cancelled_once`: the first cancellation goes in, later ones wait outside until it has ended.
-* `to_the_end`: no cancellation goes in at all; one that came is raised when it has ended.
-
-Neither costs a task or a turn of the loop.
+* `through_doors`: a cancellation gets in at a door; elsewhere it waits for the next one.
+* `to_the_end`: none gets in at all; one that came is raised when the work has ended.
 """
 
 from __future__ import annotations
@@ -18,22 +18,36 @@ import types
 from collections.abc import Awaitable, Generator
 from typing import Any, TypeVar
 
-__all__ = ["cancelled_once", "to_the_end"]
+__all__ = ["Door", "through_doors", "to_the_end"]
 
 T = TypeVar("T")
 
 
-async def cancelled_once(awaitable: Awaitable[T]) -> T:
-    """Await ``awaitable``, which sees the first cancellation and no other.
+class Door(asyncio.Future[None]):
+    """A wait that a cancellation may interrupt."""
 
-    After the first cancellation has gone in, the caller returns only when ``awaitable`` has
-    ended by itself, however often it is cancelled meanwhile.
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+
+    def open(self) -> None:
+        """Let the waiting code go on."""
+        if not self.done():
+            self.set_result(None)
+
+
+async def through_doors(awaitable: Awaitable[T]) -> T:
+    """Await ``awaitable``, which can be cancelled at its doors and nowhere else.
+
+    It returns only when ``awaitable`` has ended by itself, however often the caller is cancelled
+    meanwhile.
 
     Raises:
-        asyncio.CancelledError: if cancelled.
-        BaseException: whatever ``awaitable`` raises, if it was not cancelled.
+        asyncio.CancelledError: if cancelled, even if ``awaitable`` came to its end.
+        BaseException: whatever ``awaitable`` raises, if the caller was not cancelled.
     """
-    return await _drive(awaitable.__await__(), deaf=False)
+    return await _drive(awaitable.__await__(), doors=True)
 
 
 async def to_the_end(awaitable: Awaitable[T]) -> T:
@@ -43,12 +57,12 @@ async def to_the_end(awaitable: Awaitable[T]) -> T:
         asyncio.CancelledError: after the end, if the caller was cancelled meanwhile.
         BaseException: whatever ``awaitable`` raises, if the caller was not cancelled.
     """
-    return await _drive(awaitable.__await__(), deaf=True)
+    return await _drive(awaitable.__await__(), doors=False)
 
 
 @types.coroutine
-def _drive(inner: Generator[Any, Any, T], *, deaf: bool) -> Generator[Any, Any, T]:
-    held: BaseException | None = None
+def _drive(inner: Generator[Any, Any, T], *, doors: bool) -> Generator[Any, Any, T]:
+    held: asyncio.CancelledError | None = None
     thrown: BaseException | None = None
     try:
         while True:
@@ -64,17 +78,15 @@ def _drive(inner: Generator[Any, Any, T], *, deaf: bool) -> Generator[Any, Any, 
                     raise
                 raise held from error
             thrown = None
-            if deaf:
+            if not (doors and isinstance(waiting, Door)):
                 held = (yield from _sit_out(waiting)) or held
-                continue
-            try:
-                yield waiting
-            except GeneratorExit:
-                raise
-            except asyncio.CancelledError as error:
-                thrown, deaf = error, True
-            except BaseException as error:  # noqa: BLE001  it goes where it belongs: inside
-                thrown = error
+            elif held is not None:
+                thrown, held = held, None
+            else:
+                try:
+                    yield waiting
+                except asyncio.CancelledError as error:
+                    thrown = error
     except GeneratorExit:
         inner.close()
         raise

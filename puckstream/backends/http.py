@@ -3,9 +3,9 @@
 Rules of this file:
 
 * One task opens, iterates and closes a response; the response never leaves the ``async with``.
-* Whatever enters httpx goes through `puckstream.backends.cancellation`, so that a second
-  cancellation cannot interrupt its tidying. When the ``async with`` is left the socket is closed,
-  or the connection is idle in the pool.
+* Whatever enters httpx goes through `puckstream.backends.cancellation`, so that no cancellation
+  interrupts its tidying. When the ``async with`` is left the socket is closed, or the connection
+  is idle in the pool.
 * Every error leaves as a `StreamError`, which never contains a key.
 * httpx gets no read timeout: how long a model may be silent is the stream's decision.
 """
@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from puckstream.backends.base import Resources
-from puckstream.backends.cancellation import cancelled_once, to_the_end
+from puckstream.backends.cancellation import through_doors, to_the_end
 from puckstream.backends.failure import from_status
 from puckstream.backends.http_errors import translated
 from puckstream.backends.proxy import is_loopback, proxy_of
@@ -101,7 +101,7 @@ class Answer:
 
     async def __anext__(self) -> bytes:
         try:
-            return await cancelled_once(anext(self._pieces))
+            return await through_doors(anext(self._pieces))
         except StopAsyncIteration:
             raise
         except Exception as error:
@@ -210,7 +210,7 @@ class HttpPool:
                 content=call.body,
                 timeout=httpx.Timeout(None, connect=call.connect_timeout),
             )
-            return Answer(await cancelled_once(client.send(request, stream=True)), call)
+            return Answer(await through_doors(client.send(request, stream=True)), call)
         except Exception as error:
             raise translated(error, call) from error
 
@@ -276,7 +276,7 @@ async def fetch(url: str, *, provider: str, timeout: float = 10.0) -> bytes:
     call = Call(url, {}, b"", provider, connect_timeout=timeout)
     try:
         async with httpx.AsyncClient(transport=PoolTransport(1, None, None)) as client:
-            response = await cancelled_once(client.get(url, timeout=timeout))
+            response = await through_doors(client.get(url, timeout=timeout))
     except Exception as error:
         raise translated(error, call) from error
     if response.status_code not in _SUCCESS:

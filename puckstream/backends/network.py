@@ -3,7 +3,7 @@
 Used instead of httpcore's own backend for two reasons. That one arms and disarms the selector
 for every read, a quarter of the CPU a paced stream costs. And it times out by cancelling the
 task it runs in, which could not be told from the caller's own cancellation. Here nothing cancels
-the task, and a connection is closed exactly when `aclose` returns.
+the task, every wait for the network is a `Door`, and when `aclose` returns the socket is closed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 import httpcore
+
+from puckstream.backends.cancellation import Door
 
 __all__ = ["AsyncioNetwork"]
 
@@ -76,9 +78,16 @@ class AsyncioNetwork(httpcore.AsyncNetworkBackend):
 async def _within(timeout: float | None, work: Coroutine[Any, Any, T]) -> T:
     """Run ``work`` in a task of its own; it has ended when this returns or raises."""
     task = asyncio.ensure_future(work)
+    door = Door()
+    task.add_done_callback(lambda _: door.open())
+    timer = None
+    if timeout is not None:
+        timer = asyncio.get_running_loop().call_later(timeout, door.open)
     try:
-        await asyncio.wait({task}, timeout=timeout)
+        await door
     finally:
+        if timer is not None:
+            timer.cancel()
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
@@ -95,8 +104,8 @@ class _Wire(asyncio.Protocol):
         self.unread = b""
         self.ended = False
         self.error: BaseException | None = None
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
+        self._reader: Door | None = None
+        self._writer: Door | None = None
         self._held_back = False
         self._paused = False
         self._lost = asyncio.get_running_loop().create_future()
@@ -128,12 +137,12 @@ class _Wire(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._held_back = False
-        if self._writer is not None and not self._writer.done():
-            self._writer.set_result(None)
+        if self._writer is not None:
+            self._writer.open()
 
     def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        if self._reader is not None:
+            self._reader.open()
 
     async def readable(self) -> None:
         """Wait until there is something unread, or nothing more to come."""
@@ -142,7 +151,7 @@ class _Wire(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        self._reader = asyncio.get_running_loop().create_future()
+        self._reader = Door()
         try:
             await self._reader
         finally:
@@ -152,7 +161,7 @@ class _Wire(asyncio.Protocol):
         """Wait until the transport's buffer has room."""
         if not self._held_back or self.ended:
             return
-        self._writer = asyncio.get_running_loop().create_future()
+        self._writer = Door()
         try:
             await self._writer
         finally:

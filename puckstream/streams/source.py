@@ -9,19 +9,27 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
 from puckstream.backends.base import Chunk, Request, Resources
-from puckstream.errors import InvalidOption, StreamError
+from puckstream.errors import ActorDead, InvalidOption, NodeNotRunning, StreamError
 from puckstream.streams.client import Client
 from puckstream.streams.context import Context, Prompt
 from puckstream.streams.events import StartInfo
 
 __all__ = ["Done", "Emit", "Run", "Source", "as_source"]
 
+# Chunks a generator may yield without a pause before the loop gets its turn.
+_BREATH = 64
+
 Emit = Callable[[Any], None]
-"""Hands a `Chunk`, or plain text, to the stream; from the worker's task or thread."""
+"""Hands a `Chunk`, or plain text, to the stream; from the worker's task or any thread.
+
+Once the stream has ended it raises `asyncio.CancelledError`, so that a function which swallowed
+its cancellation stops here.
+"""
 
 
 class Done(NamedTuple):
@@ -38,6 +46,8 @@ class Run(NamedTuple):
     resources: Resources
     in_thread: Callable[..., asyncio.Future[Any]]
     """``in_thread(function, *args)`` runs a blocking function in a worker thread."""
+    ended: Callable[[], bool]
+    """Whether the stream has ended, so that whatever still comes would be in vain."""
 
 
 class Source(Protocol):
@@ -95,7 +105,7 @@ class FunctionSource:
     async def run(self, run: Run) -> Done | None:
         """Call the function its own way."""
         function = self._function
-        emit = functools.partial(_checked_emit, run.emit)
+        emit = _emitter(run)
         if inspect.isasyncgenfunction(_innermost(function)):
             return await _iterate(function(), emit)
         if inspect.iscoroutinefunction(_innermost(function)):
@@ -103,31 +113,47 @@ class FunctionSource:
         return await self._run_in_thread(emit, run)
 
     async def _run_in_thread(self, emit: Emit, run: Run) -> Done | None:
-        stopped = False
+        begun, stopped = threading.Event(), threading.Event()
 
         def emit_or_stop(item: Any) -> None:
-            if stopped:
-                # A CancelledError is no Exception: 'except Exception' in the function lets it by.
+            if stopped.is_set():
                 raise asyncio.CancelledError
             emit(item)
 
-        thread = run.in_thread(self._function, emit_or_stop)
+        def call() -> tuple[Any, BaseException | None]:
+            begun.set()
+            if stopped.is_set():
+                return None, None
+            # Returned, not raised: a future takes no StopIteration, and a SystemExit or
+            # KeyboardInterrupt coming out of one would end the loop.
+            try:
+                return self._function(emit_or_stop), None
+            except BaseException as error:  # noqa: BLE001  # raised again by the worker
+                return None, error
+
+        thread = run.in_thread(call)
         try:
-            result = await asyncio.shield(thread)
+            result, error = await asyncio.shield(thread)
         except asyncio.CancelledError:
-            stopped = True
-            # The thread ends at its next emit; the stream's actor is not down before it has.
-            await asyncio.wait([thread])
-            if not thread.cancelled():
-                thread.exception()
+            stopped.set()
+            if begun.is_set():
+                # It ends at its next emit; the stream's actor is not down before it has.
+                await asyncio.wait([thread])
             raise
+        if error is not None:
+            raise error
         return _checked_result(result, emit)
 
 
 async def _iterate(chunks: AsyncGenerator[Any, None], emit: Emit) -> None:
+    count = 0
     try:
         async for item in chunks:
             emit(item)
+            count += 1
+            if not count % _BREATH:
+                # One that never waits would keep the whole node waiting, its own cancel included.
+                await asyncio.sleep(0)
     finally:
         await chunks.aclose()
 
@@ -140,24 +166,44 @@ def _innermost(function: Any) -> Any:
     return getattr(function, "__call__", function)  # noqa: B004  # an object with async __call__
 
 
-def _checked_emit(emit: Emit, item: Any) -> None:
+def _emitter(run: Run) -> Emit:
+    tell, ended = run.emit, run.ended
+
+    def emit(item: Any) -> None:
+        if ended():
+            # A CancelledError is no Exception: 'except Exception' in the function lets it by.
+            raise asyncio.CancelledError
+        chunk = _as_chunk(item)
+        try:
+            tell(chunk)
+        except (ActorDead, NodeNotRunning):
+            raise asyncio.CancelledError from None
+
+    return emit
+
+
+def _as_chunk(item: Any) -> Chunk:
+    if type(item) is Chunk:
+        return item
     if isinstance(item, str):
-        emit(Chunk("content", item))
-    elif isinstance(item, Chunk):
-        emit(item)
-    else:
-        raise _off_protocol(f"emitted {type(item).__name__}; emit text or a puckstream Chunk")
+        return Chunk("content", item)
+    if isinstance(item, Chunk):  # a subclass, whose further fields nobody would know
+        return Chunk(item.type, item.content, item.metadata)
+    problem = f"emitted {type(item).__name__}; emit text or a puckstream Chunk"
+    raise _off_protocol(problem)
 
 
 def _checked_result(result: Any, emit: Emit) -> Done | None:
     if result is None:
         return None
     if not isinstance(result, Done):
-        raise _off_protocol(
-            f"returned {type(result).__name__}; return None or Done(context, chunk)"
-        )
+        if inspect.iscoroutine(result):
+            result.close()
+        problem = f"returned {type(result).__name__}; return None or Done(context, chunk)"
+        raise _off_protocol(problem)
     if result.context is not None and not isinstance(cast("object", result.context), Context):
-        raise _off_protocol(f"returned Done with a {type(result.context).__name__} for a context")
+        problem = f"returned Done with a {type(result.context).__name__} for a context"
+        raise _off_protocol(problem)
     if result.last_chunk is not None:
         emit(result.last_chunk)
     return result

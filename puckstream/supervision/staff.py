@@ -6,6 +6,7 @@ Both come as fast as the child allows: a child whose start does not suspend is r
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,8 +16,8 @@ from puckstream.actors.actor import Actor
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.signals import KILL, KILLED, SHUTDOWN, Crash, ExitReason
-from puckstream.actors.state import DEAD, STARTING
-from puckstream.errors import StartFailed
+from puckstream.actors.state import DEAD, EXITING
+from puckstream.errors import PuckstreamError, StartFailed
 from puckstream.supervision.child import IGNORE, ChildSpec, Ignore, Shutdown
 
 if TYPE_CHECKING:
@@ -30,14 +31,18 @@ class StartContext(NamedTuple):
 
     supervisor: ActorRef[Any]
     spawn: Callable[..., Reply[ActorRef[Any]]]
-    """``spawn(actor_class, *args, **kwargs)``: an actor on the supervisor's node."""
+    """``spawn(actor_class, *args, **kwargs)``: an actor on the supervisor's node, linked to it.
+
+    If the start function fails, whatever it has spawned is killed.
+    """
 
 
 class Started(NamedTuple):
-    """A child that runs, and what its start function wanted to tell about it."""
+    """A child that runs, and what is answered to who asked for it."""
 
     ref: ActorRef[Any]
-    info: Any = None
+    answer: Any
+    """The ref, or a pair of the ref and what its start function had to tell."""
 
 
 Outcome = Started | Ignore
@@ -46,11 +51,14 @@ Outcome = Started | Ignore
 class Staff:
     """Starts and stops the children of one supervisor."""
 
-    __slots__ = ("_supervisor", "_system")
+    __slots__ = ("_hurried", "_interrupt", "_supervisor", "_system")
 
     def __init__(self, supervisor: ActorRef[Any]) -> None:
         self._supervisor = supervisor
         self._system: Scheduler = supervisor._system
+        self._hurried = False
+        # Ends the start that is being waited for.
+        self._interrupt: Callable[[], object] | None = None
 
     # -- start
 
@@ -65,68 +73,124 @@ class Staff:
         """
         start = spec.start
         if isinstance(start, type) and issubclass(start, Actor):
-            ref = lifecycle.spawn(self._system, start, spec.args, spec.kwargs, self._supervisor)
-            if ref._state == STARTING or spec.name is not None:
-                return self._finish_start(spec, ref)
-            return Started(ref)
+            ref = lifecycle.spawn(
+                self._system, start, spec.args, spec.kwargs, self._supervisor, spec.name
+            )
+            extra = ref._extra
+            if extra is not None and extra.started is not None:
+                return self._finish_start(spec, Started(ref, ref))
+            if ref._state >= EXITING:
+                raise StartFailed(spec.id, ref._reason)
+            return Started(ref, ref)
         return self._start_by_function(spec)
 
-    async def _finish_start(self, spec: ChildSpec, ref: ActorRef[Any]) -> Started:
-        extra = ref._extra
-        if extra is not None and extra.started is not None:
-            await extra.started
-        return await self._name(spec, Started(ref))
+    def hurry(self) -> None:
+        """Wait for no start any more, because the supervisor has been told to end.
+
+        A child that is starting is stopped as its ``shutdown`` says; a start function that has
+        not returned is cancelled. OTP's supervisor would wait for either, for ever.
+        """
+        self._hurried = True
+        if self._interrupt is not None:
+            self._interrupt()
+
+    async def _finish_start(self, spec: ChildSpec, started: Started) -> Started:
+        ref = started.ref
+        handshake = None if ref._extra is None else ref._extra.started
+        if handshake is not None:
+            self._let_interrupt(lambda: self.stop(ref, spec.shutdown))
+            try:
+                await handshake
+            finally:
+                self._interrupt = None
+        if ref._state >= EXITING:
+            raise StartFailed(spec.id, ref._reason)
+        return started
 
     async def _start_by_function(self, spec: ChildSpec) -> Outcome:
-        context = StartContext(self._supervisor, self._spawn)
-        try:
-            result: Any = spec.start(context, *spec.args, **spec.kwargs)
-            if inspect.isawaitable(result):
-                result = await result
-        except Exception as error:
-            raise StartFailed(spec.id, Crash(error)) from error
-        if result is IGNORE:
-            return IGNORE
-        match result:
-            case ActorRef():
-                started = Started(result)
-            case (ActorRef() as ref, info):
-                started = Started(ref, info)
-            case _:
-                msg = (
-                    f"start function of child {spec.id!r} returned {result!r}, not a ref or IGNORE"
-                )
-                raise StartFailed(spec.id, Crash(TypeError(msg)))
-        if started.ref._state == DEAD:
-            raise StartFailed(spec.id, started.ref.reason)
-        links.adopt(self._supervisor, started.ref)
-        return await self._name(spec, started)
+        spawned: list[ActorRef[Any]] = []
 
-    def _spawn(self, actor_class: type[Actor], *args: Any, **kwargs: Any) -> Reply[ActorRef[Any]]:
+        def spawn(actor_class: type[Actor], *args: Any, **kwargs: Any) -> Reply[ActorRef[Any]]:
+            return self._spawn(spawned, actor_class, args, kwargs)
+
+        try:
+            result: Any = spec.start(
+                StartContext(self._supervisor, spawn), *spec.args, **spec.kwargs
+            )
+            if inspect.isawaitable(result):
+                result = await self._unless_hurried(spec, result)
+            return await self._accept(spec, result)
+        except BaseException as error:
+            for ref in spawned:
+                self._discard(ref)
+            if isinstance(error, KeyboardInterrupt) or self._supervisor._state == DEAD:
+                raise
+            raise _failure(spec, error) from error
+
+    async def _accept(self, spec: ChildSpec, result: Any) -> Outcome:
+        match result:
+            case Ignore():
+                return IGNORE
+            case ActorRef() as ref:
+                pass
+            case (ActorRef() as ref, _):
+                pass
+            case _:
+                msg = f"start function of child {spec.id!r} returned {result!r}, not a ref or IGNORE"
+                raise TypeError(msg)
+        if ref._state != DEAD:
+            links.adopt(self._supervisor, ref)
+        names = self._system.names
+        if spec.name is not None and names is not None:
+            try:
+                names.claim(spec.name, ref)
+            except PuckstreamError:
+                self._discard(ref)
+                raise
+        return await self._finish_start(spec, Started(ref, result))
+
+    def _spawn(
+        self,
+        spawned: list[ActorRef[Any]],
+        actor_class: type[Actor],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Reply[ActorRef[Any]]:
         reply: Reply[ActorRef[Any]] = Reply()
         try:
-            ref = lifecycle.spawn(self._system, actor_class, args, kwargs)
+            ref = lifecycle.spawn(self._system, actor_class, args, kwargs, self._supervisor)
         except StartFailed as failure:
             reply._reject(failure)
             return reply
+        spawned.append(ref)
         extra = ref._extra
-        if ref._state == STARTING and extra is not None and extra.started is not None:
+        if extra is not None and extra.started is not None:
             return extra.started
         reply._resolve(ref)
         return reply
 
-    async def _name(self, spec: ChildSpec, started: Started) -> Started:
-        names = self._system.names
-        if spec.name is None or names is None:
-            return started
+    async def _unless_hurried(self, spec: ChildSpec, waiting: Awaitable[Any]) -> Any:
+        loop = self._system.loop
+        limit = asyncio.timeout(None)
         try:
-            await names.register(spec.name, started.ref)
-        except Exception as error:
-            # A child that could not get its name has not started (OTP: already_started).
-            links.disown(started.ref)
-            started.ref.kill()
-            raise StartFailed(spec.id, Crash(error)) from error
-        return started
+            async with limit:
+                self._let_interrupt(lambda: limit.reschedule(loop.time()))
+                return await waiting
+        except TimeoutError as error:
+            if limit.expired():
+                raise StartFailed(spec.id, SHUTDOWN) from error
+            raise
+        finally:
+            self._interrupt = None
+
+    def _let_interrupt(self, interrupt: Callable[[], object]) -> None:
+        self._interrupt = interrupt
+        if self._hurried:
+            interrupt()
+
+    def _discard(self, ref: ActorRef[Any]) -> None:
+        links.disown(ref)
+        self._system.kill(ref)
 
     # -- stop
 
@@ -163,3 +227,9 @@ class Staff:
 def reason_of(error: StartFailed) -> ExitReason:
     """Return why a child did not start, as an exit reason."""
     return error.reason if isinstance(error.reason, ExitReason) else Crash(error)
+
+
+def _failure(spec: ChildSpec, error: BaseException) -> StartFailed:
+    if isinstance(error, StartFailed):
+        return StartFailed(spec.id, error.reason)
+    return StartFailed(spec.id, Crash(error))

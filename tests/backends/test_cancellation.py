@@ -1,4 +1,4 @@
-"""How many cancellations get in, and what becomes of the others."""
+"""Where a cancellation gets in, and what becomes of the others."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import asyncio
 
 import pytest
 
-from puckstream.backends.cancellation import cancelled_once, to_the_end
+from puckstream.backends.cancellation import Door, through_doors, to_the_end
 
 
 class Work:
-    """Waits at ``first``; tidies up, if it is cancelled there, by waiting in every known way."""
+    """Waits at a door; tidies up, if it is cancelled there, by waiting in every known way."""
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.first: asyncio.Future[str] = loop.create_future()
-        self.second: asyncio.Future[str] = loop.create_future()
+        self.door = Door()
+        self.second: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.log: list[str] = []
 
     async def run(self) -> str:
         try:
-            return await self.first
+            await self.door
         except asyncio.CancelledError:
             self.log.append("cancelled")
             await asyncio.sleep(0)
@@ -28,6 +27,7 @@ class Work:
             await asyncio.sleep(0)
             self.log.append("tidy")
             raise
+        return "done"
 
 
 async def turns(count: int = 3) -> None:
@@ -37,24 +37,74 @@ async def turns(count: int = 3) -> None:
 
 async def test_undisturbed_work_returns_its_result() -> None:
     work = Work()
-    task = asyncio.ensure_future(cancelled_once(work.run()))
+    task = asyncio.ensure_future(through_doors(work.run()))
     await turns()
-    work.first.set_result("done")
+    work.door.open()
     assert await task == "done"
 
 
 async def test_an_error_of_what_the_work_waits_for_reaches_the_work() -> None:
-    work = Work()
-    task = asyncio.ensure_future(cancelled_once(work.run()))
+    waits: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(through_doors(waits))
     await turns()
-    work.first.set_exception(ValueError("broken"))
+    waits.set_exception(ValueError("broken"))
     with pytest.raises(ValueError, match="broken"):
         await task
 
 
-async def test_the_first_cancellation_goes_in_and_later_ones_wait_for_the_end() -> None:
+async def test_a_cancellation_elsewhere_waits_for_the_next_door() -> None:
+    log: list[str] = []
+    inside: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run() -> None:
+        await asyncio.sleep(0)
+        await inside
+        log.append("undisturbed")
+        try:
+            await Door()
+        finally:
+            log.append("cancelled")
+
+    task = asyncio.ensure_future(through_doors(run()))
+    await turns()
+    task.cancel()
+    await turns()
+    assert log == []
+    inside.set_result(None)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log == ["undisturbed", "cancelled"]
+
+
+async def test_a_cancellation_that_meets_no_door_is_raised_at_the_end() -> None:
+    inside: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(through_doors(inside))
+    await turns()
+    task.cancel()
+    await turns()
+    inside.set_result("unwanted")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_cancellation_before_the_first_step_is_one_at_the_first_door() -> None:
     work = Work()
-    task = asyncio.ensure_future(cancelled_once(work.run()))
+    work.second.set_result("closed")
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await through_doors(work.run())
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.ensure_future(run())
+    assert work.log == ["cancelled", "closed", "tidy"]
+
+
+async def test_a_cancellation_at_a_door_goes_in_and_later_ones_wait_for_the_end() -> None:
+    work = Work()
+    task = asyncio.ensure_future(through_doors(work.run()))
     await turns()
     task.cancel()
     for _ in range(5):  # at every step of the tidying: at a bare turn of the loop, at a future
@@ -70,7 +120,7 @@ async def test_the_first_cancellation_goes_in_and_later_ones_wait_for_the_end() 
 
 async def test_two_cancellations_at_once_are_one() -> None:
     work = Work()
-    task = asyncio.ensure_future(cancelled_once(work.run()))
+    task = asyncio.ensure_future(through_doors(work.run()))
     await turns()
     task.cancel()
     task.cancel()
@@ -83,7 +133,7 @@ async def test_two_cancellations_at_once_are_one() -> None:
 
 async def test_an_error_while_tidying_does_not_hide_the_second_cancellation() -> None:
     work = Work()
-    task = asyncio.ensure_future(cancelled_once(work.run()))
+    task = asyncio.ensure_future(through_doors(work.run()))
     await turns()
     task.cancel()
     await turns()
@@ -105,7 +155,7 @@ async def test_work_that_must_end_sees_no_cancellation_and_its_caller_does_after
     await turns()
     assert not task.done()
     assert work.log == []
-    work.first.set_result("done")
+    work.door.open()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert work.log == []
@@ -115,7 +165,7 @@ async def test_work_that_must_end_and_is_left_alone_returns_its_result() -> None
     work = Work()
     task = asyncio.ensure_future(to_the_end(work.run()))
     await turns()
-    work.first.set_result("done")
+    work.door.open()
     assert await task == "done"
 
 
@@ -124,13 +174,13 @@ async def test_a_timeout_around_it_stays_a_timeout() -> None:
     work.second.set_result("closed")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await cancelled_once(work.run())
+            await through_doors(work.run())
     assert work.log == ["cancelled", "closed", "tidy"]
 
 
 async def test_what_is_dropped_half_way_is_closed() -> None:
     work = Work()
-    coroutine = cancelled_once(work.run())
+    coroutine = through_doors(work.run())
     coroutine.send(None)
     coroutine.close()
     assert work.log == []
