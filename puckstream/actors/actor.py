@@ -310,7 +310,11 @@ class Actor(PykkaActor):
         return lambda: system.run_on_loop(cancel)
 
     def start_task(
-        self, name: str, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
+        self,
+        name: str,
+        function: Callable[..., Coroutine[Any, Any, Any]],
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         """Run ``await function(*args, **kwargs)`` beside this actor, as a task it owns.
 
@@ -353,7 +357,9 @@ class Actor(PykkaActor):
                 ref._deliver(TaskFailed(name, asyncio.CancelledError()))
             elif (error := task.exception()) is not None:
                 if not ref._deliver(TaskFailed(name, error)) and isinstance(error, Exception):
-                    logger.error("task %r of %s, which has ended, failed", name, ref, exc_info=error)
+                    logger.error(
+                        "task %r of %s, which has ended, failed", name, ref, exc_info=error
+                    )
             else:
                 ref._deliver(TaskDone(name, task.result()))
 

@@ -15,7 +15,6 @@ from puckstream.errors import MailboxFull
 __all__ = ["BoundedRef"]
 
 
-
 class BoundedRef(ActorRef[Any]):
     """Applies the actor's `Bound` to what others send; unbounded actors do not pay for it."""
 

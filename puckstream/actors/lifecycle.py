@@ -16,7 +16,7 @@ from puckstream.actors import links
 from puckstream.actors._pykka import ActorDeadError, Stop, strike_off
 from puckstream.actors.mailbox import Request
 from puckstream.actors.reply import Reply
-from puckstream.actors.signals import KILLED, NORMAL, Crash, ExitReason
+from puckstream.actors.signals import KILLED, NORMAL, Crash, ExitReason, Shutdown
 from puckstream.actors.state import DEAD, EXITING, IDLE, QUEUED, STARTING, STOPPING
 from puckstream.errors import PuckstreamError, StartFailed
 
@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
     from puckstream.actors.scheduler import Scheduler
 
-__all__ = ["Hook", "construct", "crash", "die", "kill", "launch", "spawn", "terminate"]
+__all__ = [
+    "Hook",
+    "construct",
+    "crash",
+    "die",
+    "kill",
+    "launch",
+    "return_to_sender",
+    "spawn",
+    "terminate",
+]
 
 logger = logging.getLogger("puckstream.actors")
 
@@ -119,7 +129,7 @@ def launch(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
             raise StartFailed(actor_class.__name__, ref._reason) from error
         if type(result) is CoroutineType:
             ref._ensure_extra().started = Reply()
-            system.hand_over(ref, result, _on_start_finished, begun=False)
+            system.driver.hand_over(ref, result, _on_start_finished)
         else:
             _open(system, ref)
     else:
@@ -140,7 +150,12 @@ def _start_failed(system: Scheduler, ref: ActorRef[Any], error: BaseException) -
     # The starter is told by return, so the link must stay silent (OTP proc_lib does the same).
     links.disown(ref)
     exiting = ref._state == EXITING and isinstance(error, asyncio.CancelledError)
-    reason = ref._reason if exiting and ref._reason is not None else Crash(error)
+    reason: ExitReason = Crash(error)
+    if exiting and ref._reason is not None:
+        reason = ref._reason
+    elif isinstance(error, StartFailed) and ref.actor_class.child_type == "supervisor":
+        # It has shut down because of a child (OTP: shutdown with failed_to_start_child).
+        reason = Shutdown(error)
     failure = StartFailed(ref.actor_class.__name__, reason)
     failure.__cause__ = error
     extra = ref._ensure_extra()
@@ -216,7 +231,7 @@ def terminate(
             raise
         return
     if type(result) is CoroutineType:
-        system.hand_over(ref, result, _hook_finished, begun=False)
+        system.driver.hand_over(ref, result, _hook_finished)
     else:
         _end_tasks(system, ref)
 
@@ -243,12 +258,12 @@ def _close(system: Scheduler, ref: ActorRef[Any]) -> None:
     extra = ref._extra
     if box:
         for message in box:
-            _return_to_sender(system, ref, message)
+            return_to_sender(system, ref, message)
         box.clear()
     if extra is not None:
         control, extra.control = extra.control, None
         for message in control or ():
-            _return_to_sender(system, ref, message)
+            return_to_sender(system, ref, message)
         if extra.listed:
             extra.listed = False
             strike_off(ref)
@@ -256,7 +271,8 @@ def _close(system: Scheduler, ref: ActorRef[Any]) -> None:
             extra.event.set()
 
 
-def _return_to_sender(system: Scheduler, ref: ActorRef[Any], message: Any) -> None:
+def return_to_sender(system: Scheduler, ref: ActorRef[Any], message: Any) -> None:
+    """Answer a request that ``ref`` will not handle, or keep a message as a dead letter."""
     if type(message) is Request:
         if type(message.message) is Stop:
             message.reply._resolve(None)
@@ -326,7 +342,7 @@ def kill(system: Scheduler, ref: ActorRef[Any]) -> None:
     if extra is not None:
         vessel = extra.vessel
         if vessel is not None:
-            system.haunt(ref, vessel.task)
+            system.haunt(ref, vessel)
         for task in tuple((extra.tasks or {}).values()):
             system.haunt(ref, task)
     if ref.actor_class._threaded:

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
     from puckstream.actors.scheduler import Scheduler
 
-__all__ = ["adopt", "demonitor", "disown", "link", "monitor", "notify", "shut_down", "signal", "unlink"]
+__all__ = [
+    "adopt",
+    "demonitor",
+    "disown",
+    "link",
+    "monitor",
+    "notify",
+    "shut_down",
+    "signal",
+    "unlink",
+]
+
 
 def adopt(parent: ActorRef[Any], child: ActorRef[Any]) -> None:
     """Link ``child`` to its supervisor ``parent``."""

@@ -283,9 +283,7 @@ class PubSub:
         """
         return self.service.call(_Unsubscribe(topic, self._subscriber(ref)))
 
-    def broadcast(
-        self, topic: str, message: Any, *, sender: ActorRef[Any] | None = None
-    ) -> None:
+    def broadcast(self, topic: str, message: Any, *, sender: ActorRef[Any] | None = None) -> None:
         """Send ``message`` to every subscriber of ``topic`` but ``sender``; from any thread."""
         self.service.tell(_Broadcast(topic, message, sender))
 

@@ -65,7 +65,9 @@ class ActorRef(PykkaRef[A]):
     id: int
     """The actor's number on its node; never used twice."""
 
-    def __init__(self, system: Scheduler, actor_class: type[A], id: int) -> None:  # the field's name
+    def __init__(
+        self, system: Scheduler, actor_class: type[A], id: int
+    ) -> None:  # the field's name
         # pykka's own __init__ is not called: it wants a live actor, and builds an id and an
         # event that most actors never need.
         self._system = system
@@ -214,7 +216,9 @@ class ActorRef(PykkaRef[A]):
             system.post_message(self, request)
 
     @overload
-    def ask(self, message: Any, *, block: Literal[False], timeout: float | None = None) -> Reply[Any]: ...
+    def ask(
+        self, message: Any, *, block: Literal[False], timeout: float | None = None
+    ) -> Reply[Any]: ...
     @overload
     def ask(self, message: Any, *, block: Literal[True], timeout: float | None = None) -> Any: ...
     @overload
@@ -368,7 +372,9 @@ class ActorRef(PykkaRef[A]):
         if state == IDLE:
             self._system.enqueue(self)
         elif state in (WAITING, STARTING):
-            self._system.interrupt(self)
+            vessel = None if self._extra is None else self._extra.vessel
+            if vessel is not None:
+                vessel.cancel()
         # Queued: its turn comes. Running: it is looked at when the handler on the stack returns.
 
     def kill(self) -> None:
@@ -430,5 +436,3 @@ class ActorRef(PykkaRef[A]):
         if self._state >= STOPPING:
             raise self._dead()
         return ActorProxy(actor_ref=cast("Any", self))
-
-

@@ -268,9 +268,7 @@ class Reply(PykkaFuture[T], Generic[T]):
         return joined
 
 
-def _wake(
-    loop: asyncio.AbstractEventLoop, thread: int, arrived: asyncio.Future[None]
-) -> None:
+def _wake(loop: asyncio.AbstractEventLoop, thread: int, arrived: asyncio.Future[None]) -> None:
     if threading.get_ident() == thread:
         if not arrived.done():
             arrived.set_result(None)

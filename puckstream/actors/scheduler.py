@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-* Everything but `post`, `post_message` and `run_on_loop` belongs to the loop's thread.
+* Everything but `post`, `post_message`, `run_on_loop` and `perform` belongs to the loop's thread.
 * An actor is in the run queue at most once, and handles one message at a time, also across an
   ``await``; `puckstream.actors.state` has the states.
 * A turn is bounded in time, so that the loop serves its sockets and timers between turns.
@@ -18,7 +18,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from threading import get_ident
@@ -27,22 +27,22 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from puckstream.actors import lifecycle, links
 from puckstream.actors._pykka import PROXY_MESSAGES, Stop, run_proxy_message
+from puckstream.actors.driver import Driver
+from puckstream.actors.inbound import Inbound
 from puckstream.actors.mailbox import DeadLetters, Request
 from puckstream.actors.reply import Reply
 from puckstream.actors.signals import KILLED, NORMAL, ExitReason, Finish, ParentExit
 from puckstream.actors.state import (
-    DEAD,
     EXITING,
     IDLE,
     QUEUED,
     RUNNING,
     STOPPING,
-    WAITING,
 )
 from puckstream.actors.timers import Deadlines
-from puckstream.actors.vessel import Finished, Vessel
+from puckstream.actors.vessel import Vessel
 from puckstream.clock import Clock, LoopClock
-from puckstream.errors import NodeNotRunning, NotInActor, Refuse
+from puckstream.errors import NotInActor, Refuse
 
 if TYPE_CHECKING:
     from puckstream.actors.actor import Actor
@@ -94,11 +94,12 @@ class Scheduler:
         self.zombies: dict[object, ActorRef[Any]] = {}
         self.closed = False
         self._running: ActorRef[Any] | None = None
-        self._depth = 0
+        self.depth = 0
         self._inline_left = INLINE
-        self._inbound: deque[tuple[Any, ...]] = deque()
-        self._woken = False
-        self._spare: Vessel | None = None
+        self.inbound = Inbound(self)
+        self.post = self.inbound.post
+        self.post_message = self.inbound.post_message
+        self.driver = Driver(self)
         self._ids = itertools.count(1)
         self._context = contextvars.copy_context()
         self._executor: ThreadPoolExecutor | None = None
@@ -114,40 +115,6 @@ class Scheduler:
     def on_any_loop() -> bool:
         """Whether this thread runs an event loop, which blocking would stop."""
         return asyncio._get_running_loop() is not None  # None, not an exception
-
-    def post(self, function: Callable[..., object], *args: Any) -> None:
-        """Run ``function(*args)`` on the loop's thread, in order with this thread's messages.
-
-        Raises:
-            NodeNotRunning: if the node has shut down.
-        """
-        self._inbound.append((None, function, args))
-        self._wake()
-
-    def post_message(self, ref: ActorRef[Any], message: Any) -> None:
-        """Deliver ``message`` from another thread, in order.
-
-        Raises:
-            NodeNotRunning: if the node has shut down.
-        """
-        self._inbound.append((ref, message))
-        # One wake-up for all that arrives before the loop gets to it: waking the loop costs
-        # seven times as much as the message.
-        if not self._woken:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._woken = True
-        if self.closed:
-            self._refuse_inbound()
-            msg = "the node has shut down"
-            raise NodeNotRunning(msg)
-        try:
-            self.loop.call_soon_threadsafe(self._turn)
-        except RuntimeError:
-            self._refuse_inbound()
-            msg = "the node's event loop is closed"
-            raise NodeNotRunning(msg) from None
 
     def run_on_loop(self, function: Callable[..., object], *args: Any) -> None:
         """Run ``function(*args)`` now on the loop's thread, else as soon as it gets to it.
@@ -190,7 +157,7 @@ class Scheduler:
     def arm(self) -> None:
         """Ask the loop for a turn."""
         self.armed = True
-        self.loop.call_soon(self._turn)
+        self.loop.call_soon(self.turn)
 
     def enqueue(self, ref: ActorRef[Any], state: int | None = None) -> None:
         """Put ``ref``, which is not queued, into the run queue."""
@@ -205,12 +172,14 @@ class Scheduler:
         if ref._state == IDLE:
             self.enqueue(ref, QUEUED)
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Serve actors that have work until there is none, or the turn's time is over."""
         self.armed = True
         self._inline_left = INLINE
-        self._accept()
+        self.inbound.accept()
         ready = self.ready
         activate = self._activate
+        inbound = self.inbound
         deadline = 0.0
         served = 0
         try:
@@ -218,8 +187,8 @@ class Scheduler:
                 activate(ready.popleft())
                 served += 1
                 if not served & 15:
-                    if self._inbound:
-                        self._accept()
+                    if inbound.entries:
+                        inbound.accept()
                     now = time.perf_counter()
                     if not deadline:
                         deadline = now + TURN
@@ -229,34 +198,6 @@ class Scheduler:
             self.armed = False
             if ready:
                 self.arm()
-
-    def _accept(self) -> None:
-        """Take in what other threads have sent; they append while this runs."""
-        self._woken = False
-        inbound = self._inbound
-        for _ in range(len(inbound)):
-            entry = inbound.popleft()
-            ref = entry[0]
-            if ref is None:
-                try:
-                    entry[1](*entry[2])
-                except Exception:
-                    logger.exception("an operation sent from another thread failed")
-            elif not ref._deliver(entry[1]):
-                lifecycle._return_to_sender(self, ref, entry[1])
-        if inbound and not self._woken:
-            self._woken = True
-            self.loop.call_soon(self._turn)
-
-    def _refuse_inbound(self) -> None:
-        inbound = self._inbound
-        while inbound:
-            try:
-                entry = inbound.popleft()
-            except IndexError:
-                return
-            if entry[0] is not None:
-                lifecycle._return_to_sender(self, entry[0], entry[1])
 
     # -- one actor's turn
 
@@ -268,12 +209,13 @@ class Scheduler:
         ref._state = RUNNING
         context = ref._context
         if context is None:
-            context = self._new_context(ref)
+            context = self.new_context(ref)
         outer, self._running = self._running, ref
         context.run(self._batch, ref)
         self._running = outer
 
-    def _new_context(self, ref: ActorRef[Any]) -> Context:
+    def new_context(self, ref: ActorRef[Any]) -> Context:
+        """Give ``ref`` a context of its own, a copy of the node's."""
         context = ref._context = self._context.copy()
         context.run(CURRENT.set, ref)
         return context
@@ -303,7 +245,7 @@ class Scheduler:
                     if (
                         result is not None
                         and type(result) is CoroutineType
-                        and self._drive(ref, result, None)
+                        and self.driver.drive(ref, result, None)
                     ):
                         return
                 if ref._state != RUNNING:
@@ -312,10 +254,10 @@ class Scheduler:
                 if not left:
                     break
         except BaseException as error:  # noqa: BLE001  # whatever it is, it ends the actor only
-            self._failed(ref, actor, message, error)
-        self._settle(ref)
+            self.failed(ref, actor, message, error)
+        self.settle(ref)
 
-    def _settle(self, ref: ActorRef[Any]) -> None:
+    def settle(self, ref: ActorRef[Any]) -> None:
         """Decide what becomes of an actor whose handler has returned."""
         state = ref._state
         if state == RUNNING:
@@ -347,7 +289,7 @@ class Scheduler:
             else:
                 result = actor.on_receive(inner)
             if result is not None and type(result) is CoroutineType:
-                return self._drive(ref, result, message)
+                return self.driver.drive(ref, result, message)
             message.reply._resolve(result)
             return False
         if kind is Stop:
@@ -362,72 +304,13 @@ class Scheduler:
             lifecycle.terminate(self, ref, message.reason, "stop")
             return True
         result = run_proxy_message(actor, message)
-        return type(result) is CoroutineType and self._drive(ref, result, None)
+        return type(result) is CoroutineType and self.driver.drive(ref, result, None)
 
-    # -- handlers that are coroutines
-
-    def _drive(
-        self, ref: ActorRef[Any], coroutine: Coroutine[Any, Any, Any], request: Request | None
-    ) -> bool:
-        """Run ``coroutine`` up to its end or its first suspension; true if it suspended."""
-        vessel = self._spare or Vessel(self.loop)
-        self._spare = None
-        loop = self.loop
-        outer = asyncio.current_task(loop) if self._depth else None
-        if outer is not None:
-            asyncio.tasks._leave_task(loop, outer)
-        asyncio.tasks._enter_task(loop, vessel.task)
-        try:
-            suspended_on = coroutine.send(None)
-        except StopIteration as stop:
-            if request is not None:
-                request.reply._resolve(stop.value)
-            return False
-        else:
-            ref._state = WAITING if ref._state == RUNNING else ref._state
-            extra = ref._ensure_extra()
-            extra.vessel = vessel
-            extra.request = request
-            context = ref._context
-            assert context is not None
-            vessel.take_over(ref, coroutine, context, _handler_finished, suspended_on)
-            if ref._state in (EXITING, DEAD):
-                vessel.task.cancel()
-            vessel = None  # type: ignore[assignment]  # it is no spare any more
-            return True
-        finally:
-            if vessel is not None:
-                asyncio.tasks._leave_task(loop, vessel.task)
-                self._keep_spare(vessel)
-            else:
-                asyncio.tasks._leave_task(loop, cast("Any", extra.vessel).task)
-            if outer is not None:
-                asyncio.tasks._enter_task(loop, outer)
-
-    def _keep_spare(self, vessel: Vessel) -> None:
-        if vessel.task.done() or vessel.task.cancelling() or self._spare is not None or self.closed:
-            # Whoever took it for the current task has cancelled it: it is no use to others.
-            vessel.abandon()
-        else:
-            self._spare = vessel
-
-    def hand_over(
-        self,
-        ref: ActorRef[Any],
-        coroutine: Coroutine[Any, Any, Any],
-        finished: Finished,
-        *,
-        begun: bool,
-    ) -> None:
-        """Have a task of its own run ``coroutine`` for ``ref``."""
-        vessel = Vessel(self.loop)
-        ref._ensure_extra().vessel = vessel
-        context = ref._context or self._new_context(ref)
-        vessel.take_over(ref, coroutine, context, finished, begun=begun)
+    # -- handlers
 
     def run_in_context(self, ref: ActorRef[Any], function: Callable[..., T], *args: Any) -> T:
         """Call ``function(*args)`` as the code of ``ref``."""
-        context = ref._context or self._new_context(ref)
+        context = ref._context or self.new_context(ref)
         outer, self._running = self._running, ref
         try:
             if CURRENT.get() is ref:
@@ -437,15 +320,7 @@ class Scheduler:
         finally:
             self._running = outer
 
-    def interrupt(self, ref: ActorRef[Any]) -> None:
-        """Cancel the suspended handler or ``on_start`` of ``ref``."""
-        extra = ref._extra
-        if extra is not None and extra.vessel is not None:
-            extra.vessel.task.cancel()
-
-    def _failed(
-        self, ref: ActorRef[Any], actor: Actor, message: Any, error: BaseException
-    ) -> None:
+    def failed(self, ref: ActorRef[Any], actor: Actor, message: Any, error: BaseException) -> None:
         """Decide what an exception from a handler means; the actor lives on after a refusal."""
         reply = message.reply if type(message) is Request else None
         if isinstance(error, Refuse):
@@ -472,18 +347,18 @@ class Scheduler:
 
     def may_inline(self) -> bool:
         """Whether a request may be handled now, inside its caller."""
-        return self._inline_left > 0 and self._depth < DEPTH
+        return self._inline_left > 0 and self.depth < DEPTH
 
     def run_inline(self, ref: ActorRef[Any], request: Request) -> None:
         """Have an idle actor handle ``request`` now."""
         self._inline_left -= 1
-        self._depth += 1
+        self.depth += 1
         ref._open_box().append(request)
         ref._state = QUEUED
         try:
             self._activate(ref)
         finally:
-            self._depth -= 1
+            self.depth -= 1
 
     def is_handling(self, ref: ActorRef[Any]) -> bool:
         """Whether the code now running is a handler of ``ref`` (not a task it owns)."""
@@ -502,12 +377,13 @@ class Scheduler:
         """End ``ref`` at once."""
         lifecycle.kill(self, ref)
 
-    def haunt(self, ref: ActorRef[Any], task: asyncio.Task[Any]) -> None:
-        """Cancel a task of a killed actor, and count it until it has ended."""
+    def haunt(self, ref: ActorRef[Any], runner: Vessel | asyncio.Task[Any]) -> None:
+        """Cancel what still runs of a killed actor, and count it until it has ended."""
+        task = runner.task if isinstance(runner, Vessel) else runner
         if not task.done():
             self.zombies[task] = ref
             task.add_done_callback(lambda done: self.zombies.pop(done, None))
-            task.cancel()
+            runner.cancel()
 
     def current_actor(self, operation: str) -> Actor:
         """Return the actor whose code is calling.
@@ -540,10 +416,7 @@ class Scheduler:
             lifecycle.kill(self, ref)
         self.closed = True
         self.deadlines.close()
-        if self._spare is not None:
-            spare, self._spare = self._spare, None
-            spare.abandon()
-            await asyncio.wait([spare.task])
+        await self.driver.close()
         waiting = {task for task in self.zombies if isinstance(task, asyncio.Task)}
         if waiting:
             await asyncio.wait(waiting, timeout=grace)
@@ -553,7 +426,7 @@ class Scheduler:
             logger.error("%s was killed but still runs: %r", ref, zombie)
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
-        self._refuse_inbound()
+        self.inbound.refuse()
 
 
 def _forward(source: Reply[T], target: Reply[T]) -> None:
@@ -567,24 +440,3 @@ def _join(threads: tuple[threading.Thread, ...], grace: float) -> None:
     deadline = time.monotonic() + grace
     for thread in threads:
         thread.join(max(deadline - time.monotonic(), 0.0))
-
-
-def _handler_finished(ref: ActorRef[Any], value: Any, error: BaseException | None) -> None:
-    """Take an actor up again after the handler that was suspended has ended."""
-    system = ref._system
-    extra = ref._extra
-    request = None
-    if extra is not None:
-        extra.vessel = None
-        request, extra.request = extra.request, None
-    state = ref._state
-    actor = ref._actor
-    if state == DEAD or actor is None:
-        return
-    if state == WAITING:
-        ref._state = RUNNING
-    if error is not None:
-        system._failed(ref, actor, request, error)
-    elif request is not None:
-        request.reply._resolve(value)
-    system._settle(ref)

@@ -130,7 +130,7 @@ class ThreadRef(ActorRef[Any]):
                 except queue.Empty:
                     break
                 if message is not _WAKE:
-                    lifecycle._return_to_sender(self._system, self, message)
+                    lifecycle.return_to_sender(self._system, self, message)
 
     # -- called by the engine, on the loop's thread
 
@@ -207,7 +207,7 @@ class ThreadRef(ActorRef[Any]):
 
     def _give_back(self, message: Any) -> None:
         if message is not _WAKE:
-            lifecycle._return_to_sender(self._system, self, message)
+            lifecycle.return_to_sender(self._system, self, message)
 
     def _handle(self, actor: ThreadActor, message: Any) -> bool:
         """Handle one message; false if that was the last."""
@@ -346,4 +346,3 @@ def _thread_start_failed(ref: ThreadRef, error: BaseException) -> None:
         started._reject(failure)
     if ref._state != DEAD:
         lifecycle._end_tasks(ref._system, ref)
-

@@ -26,11 +26,14 @@ Finished = Callable[["ActorRef[Any]", Any, BaseException | None], None]
 class Vessel:
     """One task, waiting for a coroutine to carry on with."""
 
-    __slots__ = ("_cargo", "_handed", "task")
+    __slots__ = ("_cancelled", "_cargo", "_handed", "_loop", "_started", "task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._handed: asyncio.Future[None] = loop.create_future()
         self._cargo: tuple[Any, ...] | None = None
+        self._started = False
+        self._cancelled = False
         self.task: asyncio.Task[None] = loop.create_task(self._run(), name="puckstream:spare")
 
     def take_over(
@@ -51,20 +54,50 @@ class Vessel:
         """
         self.task.set_name(f"puckstream:{ref.actor_class.__name__}#{ref.id}")
         self._cargo = (ref, coroutine, context, finished, suspended_on, begun)
+        if not self._started:
+            self.task.add_done_callback(self._lost)
         if not self._handed.done():
             self._handed.set_result(None)
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether somebody who took the spare task for his own has cancelled it."""
+        return self.task.cancelling() > 0 or self.task.done()
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, also before the task has had its first step."""
+        if self._started:
+            self.task.cancel()
+        else:
+            # asyncio ends a task that is cancelled before its first step without running it.
+            self._cancelled = True
+
+    def _lost(self, _task: asyncio.Task[None]) -> None:
+        """Find another task for a cargo whose own was cancelled before its first step."""
+        if self._cargo is not None:
+            cargo, self._cargo = self._cargo, None
+            other = Vessel(self._loop)
+            ref, coroutine, context, finished, suspended_on, begun = cargo
+            extra = ref._ensure_extra()
+            if extra.vessel is self:
+                extra.vessel = other
+            other.take_over(ref, coroutine, context, finished, suspended_on, begun=begun)
+            other.cancel()
 
     def abandon(self) -> None:
         """End a spare task that was never needed."""
         self.task.cancel()
 
     async def _run(self) -> None:
-        cancelled = None
+        self._started = True
+        cancelled: BaseException | None = None
         try:
             await self._handed
         except asyncio.CancelledError as error:
             # Cancelled by whoever took it for the current task, or as a spare at shutdown.
             cancelled = error
+        if self._cancelled:
+            cancelled = asyncio.CancelledError()
         if self._cargo is None:
             return
         ref, coroutine, context, finished, suspended_on, begun = self._cargo

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import httpcore
 
 from puckstream.backends.cancellation import Door
+from puckstream.backends.dial import dial
 
 __all__ = ["AsyncioNetwork"]
 
@@ -23,9 +24,6 @@ T = TypeVar("T")
 
 _HIGH_WATER = 256 * 1024
 """Unread bytes above which the socket is not read any further."""
-
-_EYEBALLS = 0.25
-"""Head start in seconds of one address over the next (RFC 8305 recommends 250 ms)."""
 
 
 class AsyncioNetwork(httpcore.AsyncNetworkBackend):
@@ -45,16 +43,9 @@ class AsyncioNetwork(httpcore.AsyncNetworkBackend):
             httpcore.ConnectError: if the host cannot be found or reached.
             httpcore.ConnectTimeout: after ``timeout`` seconds.
         """
-        loop = asyncio.get_running_loop()
-        # uvloop does not know the option.
-        options: dict[str, Any] = (
-            {"happy_eyeballs_delay": _EYEBALLS} if isinstance(loop, asyncio.BaseEventLoop) else {}
-        )
-        if local_address is not None:
-            options["local_addr"] = (local_address, 0)
         wire = _Wire()
         try:
-            await _within(timeout, loop.create_connection(lambda: wire, host, port, **options))
+            await _within(timeout, _connect(wire, host, port, local_address))
         except TimeoutError:
             await wire.aclose()
             msg = f"no connection within {timeout} s"
@@ -73,6 +64,15 @@ class AsyncioNetwork(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """Suspend for ``seconds``."""
         await asyncio.sleep(seconds)
+
+
+async def _connect(wire: _Wire, host: str, port: int, local_address: str | None) -> None:
+    sock = await dial(host, port, local_address)
+    try:
+        await asyncio.get_running_loop().create_connection(lambda: wire, sock=sock)
+    finally:
+        if wire.transport is None:
+            sock.close()
 
 
 async def _within(timeout: float | None, work: Coroutine[Any, Any, T]) -> T:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, cast
+from weakref import WeakValueDictionary
 
+from puckstream.actors import links
 from puckstream.actors.pubsub import Position, PubSub
+from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import CURRENT, Scheduler
 from puckstream.actors.service import Service
+from puckstream.actors.signals import SHUTDOWN
 from puckstream.backends.base import Resources
 from puckstream.errors import (
     ActorDead,
@@ -21,6 +25,7 @@ from puckstream.errors import (
     NotInActor,
     PuckstreamError,
     StreamCancelled,
+    StreamError,
     StreamExpired,
     StreamNotFound,
     StreamRunning,
@@ -33,12 +38,11 @@ from puckstream.streams.policy import Timeout
 from puckstream.streams.response import Response
 from puckstream.streams.shelf import Shelf, check_id, generate_id, topic
 from puckstream.streams.source import Source, as_source
-from puckstream.streams.stream import Cancel, CancelOutcome, Plan
+from puckstream.streams.stream import Cancel, CancelOutcome, Plan, StreamActor
 from puckstream.streams.subscription import LogFeed, Subscription
 from puckstream.streams.supervisor import StartStream
 
 if TYPE_CHECKING:
-    from puckstream.actors.ref import ActorRef
     from puckstream.streams.events import CancelReason
 
 __all__ = ["Desk", "IfRunning", "Stream"]
@@ -88,9 +92,18 @@ class Stream:
         return desk.system.perform(lambda: self._log.snapshot(desk.system.clock.now()))
 
     def wait(self) -> Reply[TerminalEvent]:
-        """Return a reply with the terminal event, settled when it is there."""
+        """Return a reply with the terminal event, settled when it is there.
+
+        It can still be had after the node's end.
+        """
         ended: Reply[TerminalEvent] = Reply()
-        self._desk.system.run_on_loop(self._log.on_end, ended._resolve)
+        try:
+            self._desk.system.run_on_loop(self._log.on_end, ended._resolve)
+        except NodeNotRunning:
+            # The log changes no more, so that any thread may read it.
+            if self._log.terminal is None:
+                raise
+            ended._resolve(self._log.terminal)
         return ended
 
     def result(self) -> Reply[Response]:
@@ -129,6 +142,8 @@ class Desk:
         self.pubsub = pubsub
         self.resources = resources
         self.service = Service(system, "streams supervisor")
+        # One feed for each log as long as somebody follows it; by generation, which is unique.
+        self._feeds: WeakValueDictionary[int, LogFeed] = WeakValueDictionary()
 
     def _now(self) -> float:
         return self.system.clock.now()
@@ -149,7 +164,8 @@ class Desk:
     ) -> Reply[Stream]:
         """Start a stream; returns before the provider is contacted.
 
-        Everything that goes wrong later is an event. Nothing is started if this raises.
+        Everything that goes wrong later is an event. Nothing is started if this raises. What a
+        stream's own function starts ends with that stream at the latest.
 
         Args:
             source: a client; an async generator function of chunks or text; an
@@ -195,16 +211,11 @@ class Desk:
                 raise StreamRunning(stream_id)
             if if_running == "join":
                 return self._with_subscriber(running.log, caller if subscribe else None)
-            ended: Reply[Stream] = Reply()
-            cancelled = self._cancel(stream_id, "replaced", caller, wait=False)
-            cancelled._when_done(
-                lambda: _pass(
-                    cancelled,
-                    ended,
-                    lambda: self._start(source, stream_id, timeout, caller, subscribe, "error"),
-                )
+            return self._start_after(
+                running,
+                caller,
+                lambda: self._start(source, stream_id, timeout, caller, subscribe, "replace"),
             )
-            return ended
         record = StreamRecord(Log(stream_id, self._now()), starter=caller)
         forbidden = self.shelf.take_tombstone(stream_id, self._now())
         self.shelf.add(record)
@@ -212,6 +223,9 @@ class Desk:
             # Cancelled before it was started: it ends before anybody is contacted.
             record.log.cancel("user", self._now())
             return self._with_subscriber(record.log, caller if subscribe else None)
+        if caller is not None and issubclass(caller.actor_class, StreamActor):
+            self._end_with(caller, record)
+            subscribe = False  # a stream actor has no use for another stream's events
         plan = Plan(record, source, timeout, self.pubsub, self.resources)
         started = self.service.call(StartStream(plan))
         opened: Reply[Stream] = Reply()
@@ -220,24 +234,53 @@ class Desk:
             try:
                 started.get()
             except NodeNotRunning as error:
-                record.log.cancel("shutdown", self._now())
+                self._end(record, "shutdown")
                 opened._reject(error)
                 return
             except PuckstreamError:
                 # The supervisor has said the stream's last word: it is an event like others.
                 pass
+            except BaseException as error:  # noqa: BLE001  # the supervisor failed at the start
+                what = f"{type(error).__name__}: {error}"
+                self._end(record, StreamError("crashed", f"the stream was not started: {what}"))
             handle = self._with_subscriber(record.log, caller if subscribe else None)
-            handle._when_done(lambda: _pass(handle, opened, None))
+            handle._when_done(lambda: _pass(handle, opened))
 
         started._when_done(go_on)
         return opened
+
+    def _start_after(
+        self, running: StreamRecord, caller: ActorRef[Any] | None, start: Callable[[], Any]
+    ) -> Reply[Stream]:
+        """Replace a running stream: start the next when that one's terminal event is there."""
+        started: Reply[Stream] = Reply()
+
+        def go_on() -> None:
+            following = self.system.perform(start)
+            following._when_done(lambda: _pass(following, started))
+
+        self._cancel_record(running, "replaced", caller, wait=False)
+        # In a turn of its own: the end may be told from inside the supervisor.
+        running.log.on_end(lambda _event: self.system.loop.call_soon(go_on))
+        return started
+
+    def _end_with(self, caller: ActorRef[Any], record: StreamRecord) -> None:
+        """Have a stream that another stream's function started end with that one."""
+        stream_id, generation = record.id, record.generation
+
+        def ended(_ref: ActorRef[Any], _reason: object) -> None:
+            started = self.shelf.find(stream_id, self._now())
+            if started is not None and started.generation == generation:
+                self._cancel_record(started, "abandoned", caller, wait=False)
+
+        caller._on_death(ended)
 
     def _with_subscriber(self, log: Log, subscriber: ActorRef[Any] | None) -> Reply[Stream]:
         handle: Reply[Stream] = Reply()
         if subscriber is None or not subscriber.is_alive():
             handle._resolve(Stream(self, log))
             return handle
-        subscribed = self.pubsub.subscribe(topic(log.id), subscriber, feed=LogFeed(log))
+        subscribed = self.pubsub.subscribe(topic(log.id), subscriber, feed=self._feed(log))
 
         def done() -> None:
             try:
@@ -251,6 +294,12 @@ class Desk:
 
         subscribed._when_done(done)
         return handle
+
+    def _feed(self, log: Log) -> LogFeed:
+        feed = self._feeds.get(log.generation)
+        if feed is None:
+            feed = self._feeds[log.generation] = LogFeed(log)
+        return feed
 
     # -- follow
 
@@ -275,9 +324,10 @@ class Desk:
 
         Raises (at once):
             NotInActor: if no actor is calling and no ``subscriber`` is given.
-            InvalidOption: if ``after`` is no position.
+            InvalidOption: if ``after`` is no position, or another argument of the wrong type.
         """
-        ref = CURRENT.get() if subscriber is None else subscriber
+        _check_text(stream_id)
+        ref = _check_ref(CURRENT.get() if subscriber is None else subscriber)
         if ref is None:
             msg = "subscribe() needs subscriber=…; to iterate, use 'stream.subscribe()'"
             raise NotInActor(msg)
@@ -286,7 +336,7 @@ class Desk:
 
         def subscribe_to_log() -> Reply[None]:
             log = self.shelf.get(stream_id, self._now()).log
-            return self.pubsub.subscribe(topic(stream_id), ref, feed=LogFeed(log), after=after)
+            return self.pubsub.subscribe(topic(stream_id), ref, feed=self._feed(log), after=after)
 
         return self.system.perform(subscribe_to_log)
 
@@ -297,8 +347,9 @@ class Desk:
 
         Raises (at once):
             NotInActor: if no actor is calling and no ``subscriber`` is given.
+            InvalidOption: if an argument is of the wrong type.
         """
-        return self.pubsub.unsubscribe(topic(stream_id), subscriber)
+        return self.pubsub.unsubscribe(topic(_check_text(stream_id)), _check_ref(subscriber))
 
     def stream(self, stream_id: str) -> Reply[Stream]:
         """Return the handle of a stream that runs or is still kept.
@@ -306,15 +357,20 @@ class Desk:
         Raises (when awaited):
             StreamNotFound: if no stream of that id was ever started here.
             StreamExpired: if it ended and its log is no longer kept.
+
+        Raises (at once):
+            InvalidOption: if ``stream_id`` is no text.
         """
+        _check_text(stream_id)
         return self.system.perform(lambda: Stream(self, self.shelf.get(stream_id, self._now()).log))
 
     # -- end
 
     def cancel(self, stream_id: str, *, wait: bool = False, by: Any = None) -> Reply[CancelOutcome]:
-        """End a stream now, ahead of whatever its actor has queued. Idempotent, never raises.
+        """End a stream now, ahead of whatever its actor has queued. Idempotent; no id raises.
 
-        A cancel for an id that was never seen is remembered and ends that stream at its start.
+        When the reply comes the terminal event is there, and no event follows it. A cancel for an
+        id that was never seen is remembered for two minutes and ends that stream at its start.
 
         Args:
             stream_id: the stream.
@@ -324,7 +380,11 @@ class Desk:
         Returns:
             A reply: ``"cancelled"``, ``"already_done"``, ``"already_cancelled"``,
             ``"not_found"``.
+
+        Raises (at once):
+            InvalidOption: if ``stream_id`` is no text.
         """
+        _check_text(stream_id)
         asker = CURRENT.get() if by is None else by
         return self.system.perform(lambda: self._cancel(stream_id, "user", asker, wait=wait))
 
@@ -336,26 +396,34 @@ class Desk:
             record = self.shelf.get(stream_id, self._now())
         except StreamExpired:
             outcome._resolve("already_done")
-            return outcome
         except StreamNotFound:
             self.shelf.forbid(stream_id, self._now())
             outcome._resolve("not_found")
-            return outcome
-        owner = record.owner
+        else:
+            return self._cancel_record(record, reason, by, wait=wait)
+        return outcome
+
+    def _cancel_record(
+        self, record: StreamRecord, reason: CancelReason, by: Any, *, wait: bool
+    ) -> Reply[CancelOutcome]:
+        outcome: Reply[CancelOutcome] = Reply()
+        owner = cast("ActorRef[Any] | None", record.owner)
         if owner is None:
-            # Started, but its actor is not: the streams supervisor is being restarted.
-            record.log.cancel(reason, self._now(), by=by)
-            outcome._resolve("cancelled")
+            # Its actor is not started yet, if it ever will be.
+            outcome._resolve("cancelled" if self._end(record, reason, by) else _found(record.log))
             return outcome
-        asked = cast("ActorRef[Any]", owner).call(Cancel(reason, by), timeout=None, control=True)
+        asked = owner.call(Cancel(reason, by), timeout=None, control=True)
 
         def answered() -> None:
             try:
-                said = asked.get()
-            except ActorDead:
-                said = "already_cancelled" if record.log.status == "cancelled" else "already_done"
-            except BaseException:  # noqa: BLE001  # it failed on the cancel: its end is an event too
-                said = "already_done"
+                said = cast("CancelOutcome", asked.get())
+            except BaseException:  # noqa: BLE001  # the actor is dead, or died of something else
+                # Its end is an event too, which the supervisor is about to write.
+                record.log.on_end(lambda _event: closed(_found(record.log)))
+            else:
+                closed(said)
+
+        def closed(said: CancelOutcome) -> None:
             if wait:
                 owner.wait_stopped()._when_done(lambda: outcome._resolve(said))
             else:
@@ -363,6 +431,24 @@ class Desk:
 
         asked._when_done(answered)
         return outcome
+
+    def _end(self, record: StreamRecord, how: CancelReason | StreamError, by: Any = None) -> bool:
+        """Write the terminal event in place of an actor; false if there is one already."""
+        if isinstance(how, StreamError):
+            event: object = record.log.fail(how, self._now())
+        else:
+            event = record.log.cancel(how, self._now(), by=by)
+        if event is not None:
+            self.pubsub.advance(topic(record.id))
+        return event is not None
+
+    def end_rest(self, how: CancelReason | StreamError) -> None:
+        """End the streams that no supervisor is left to end, and their actors. On the loop."""
+        for stream_id in self.shelf.running():
+            record = self.shelf.get(stream_id, self._now())
+            self._end(record, how)
+            if record.owner is not None:
+                links.shut_down(record.owner, SHUTDOWN)
 
     # -- look
 
@@ -372,7 +458,11 @@ class Desk:
         Raises (when awaited):
             StreamNotFound: if no stream of that id was ever started here.
             StreamExpired: if it ended and its log is no longer kept.
+
+        Raises (at once):
+            InvalidOption: if ``stream_id`` is no text.
         """
+        _check_text(stream_id)
         return self.system.perform(
             lambda: self.shelf.get(stream_id, self._now()).log.snapshot(self._now())
         )
@@ -382,15 +472,25 @@ class Desk:
         return stream_id in self.shelf.running()
 
 
-def _pass(source: Reply[Any], target: Reply[Any], then: Callable[[], Reply[Any]] | None) -> None:
-    """Settle ``target`` like ``source``, or like what follows it."""
+def _found(log: Log) -> CancelOutcome:
+    return "already_cancelled" if log.status == "cancelled" else "already_done"
+
+
+def _check_text(stream_id: str) -> str:
+    if not isinstance(cast("object", stream_id), str):
+        raise InvalidOption("stream_id", stream_id, "text")
+    return stream_id
+
+
+def _check_ref(subscriber: ActorRef[Any] | None) -> ActorRef[Any] | None:
+    if subscriber is not None and not isinstance(cast("object", subscriber), ActorRef):
+        raise InvalidOption("subscriber", subscriber, "an actor's ref")
+    return subscriber
+
+
+def _pass(source: Reply[Any], target: Reply[Any]) -> None:
+    """Settle ``target`` like ``source``, which is settled."""
     try:
-        value = source.get()
-        if then is None:
-            target._resolve(value)
-            return
-        following = then()
+        target._resolve(source.get())
     except BaseException as error:  # noqa: BLE001  # handed to whoever waits
         target._reject(error)
-        return
-    following._when_done(lambda: _pass(following, target, None))

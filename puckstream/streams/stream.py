@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from puckstream.actors.actor import Actor
 from puckstream.actors.signals import Exit, ExitReason, TaskDone, TaskFailed
@@ -30,6 +32,10 @@ __all__ = ["Cancel", "CancelOutcome", "Plan", "StreamActor"]
 
 logger = logging.getLogger("puckstream.streams")
 
+# As long as a supervisor gives a child: what a cancelled worker may take to close what it has open,
+# and again after the second cancel.
+_CLOSING: Final = 5.0
+
 CancelOutcome = Literal["cancelled", "already_done", "already_cancelled", "not_found"]
 """What a cancel found: it ended the stream; the stream had ended; nobody knows the id."""
 
@@ -45,6 +51,12 @@ class _Check(NamedTuple):
     """A clock may have run out."""
 
     clock: Literal["first", "idle", "total"]
+
+
+class _Overdue(NamedTuple):
+    """The worker was cancelled ``times`` times, and still runs."""
+
+    times: int
 
 
 class Plan(NamedTuple):
@@ -107,6 +119,8 @@ class StreamActor(Actor):
                 return self._cancel(reason, by)
             case _Check(clock):
                 self._check(clock)
+            case _Overdue(times):
+                self._overdue(times)
             case TaskDone("worker", result):
                 self._worker_done(result)
             case TaskFailed("worker", error):
@@ -129,26 +143,47 @@ class StreamActor(Actor):
         if self._log.cancel("shutdown", self._clock.now()) is not None:
             self._publish()
 
-    def on_failure(self, *exc_info: Any) -> None:
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Tell the subscribers that the actor itself has failed."""
-        error = exc_info[1]
-        failure = StreamError(
-            "crashed", f"the stream actor failed: {type(error).__name__}: {error}"
-        )
+        del exception_type, traceback
+        what = f"{type(exception_value).__name__}: {exception_value}"
+        failure = StreamError("crashed", f"the stream actor failed: {what}")
         if self._log.fail(failure, self._clock.now()) is not None:
             self._publish()
 
     # -- the worker
 
     async def _work(self) -> Done | None:
-        run = Run(self.actor_ref.tell, self._resources, self.actor_ref._system.run_in_thread)
-        return await self._source.run(run)
+        log, system = self._log, self.actor_ref._system
+        run = Run(
+            emit=self.actor_ref.tell,
+            resources=self._resources,
+            in_thread=system.run_in_thread,
+            ended=lambda: log.terminal is not None,
+        )
+        try:
+            return await self._source.run(run)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # asyncio throws these out of the loop, and all other streams with it. A Ctrl-C does
+            # belong to the program; it comes to the main thread only.
+            if isinstance(error, KeyboardInterrupt) and _on_main_thread():
+                raise
+            raise _as_stream_error(error) from error
 
     def _take(self, chunk: Chunk) -> None:
         try:
             event = self._log.add(chunk, self._clock.now())
         except StreamError as error:
             self._fail(error)
+            return
+        except Exception as error:  # noqa: BLE001  # a user's objects may do anything
+            what = f"{type(error).__name__}: {error}"
+            self._fail(StreamError("protocol", f"a chunk that cannot be read: {what}"))
             return
         if event is not None:
             self._publish()
@@ -172,14 +207,15 @@ class StreamActor(Actor):
     def _worker_failed(self, error: BaseException) -> None:
         if self._log.terminal is None:
             self._fail(_as_stream_error(error))
-        self.finish()
+        else:
+            self.finish()
 
     # -- ends
 
     def _fail(self, error: StreamError) -> None:
         if self._log.fail(error, self._clock.now()) is not None:
             self._publish()
-        self._wind_up()
+            self._wind_up()
 
     def _cancel(self, reason: CancelReason, by: Any) -> CancelOutcome:
         if self._log.cancel(reason, self._clock.now(), by=by) is None:
@@ -196,8 +232,20 @@ class StreamActor(Actor):
 
     def _wind_up(self) -> None:
         """Have the worker close what it has open; the actor goes when it has."""
-        if not self.cancel_task("worker"):
+        if self.cancel_task("worker"):
+            self.send_after(_CLOSING, _Overdue(1))
+        else:
             self.finish()
+
+    def _overdue(self, times: int) -> None:
+        """Cancel a worker again that swallowed its cancellation, and at last leave it behind."""
+        if not self.cancel_task("worker"):
+            return  # it has ended, and the message that says so is on its way
+        if times == 1:
+            self.send_after(_CLOSING, _Overdue(2))
+            return
+        logger.error("the source of stream %r ignores its cancellation", self._log.id)
+        self.actor_ref.kill()
 
     def _publish(self) -> None:
         self._pubsub.advance(self._topic)
@@ -226,6 +274,10 @@ class StreamActor(Actor):
                 self.send_after(left, _Check("idle"))
             else:
                 self._cancel("timeout_idle", None)
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _as_stream_error(error: BaseException) -> StreamError:

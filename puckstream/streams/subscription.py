@@ -6,6 +6,7 @@ likes: it costs no memory and delays nobody.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from puckstream.actors.pubsub import Position
 from puckstream.actors.reply import Reply
-from puckstream.errors import InvalidOption
+from puckstream.errors import InvalidOption, NodeNotRunning
 from puckstream.streams.events import StreamEvent, stream_message
 
 if TYPE_CHECKING:
@@ -24,9 +25,12 @@ __all__ = ["LogFeed", "Subscription"]
 
 
 class LogFeed:
-    """A stream's log as PubSub hands it out: numbered ``("puck_stream", id, event)`` messages."""
+    """A stream's log as PubSub hands it out: numbered ``("puck_stream", id, event)`` messages.
 
-    __slots__ = ("_log",)
+    PubSub knows a feed by its identity: whoever subscribes to one log must be given one feed.
+    """
+
+    __slots__ = ("__weakref__", "_log")
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -96,7 +100,7 @@ class Subscription:
         if not self._read:
             if self._ended:
                 raise StopAsyncIteration
-            self._read.extend(await self._system.perform(self._next))
+            self._read.extend(await self._ask())
             if not self._read:
                 raise StopAsyncIteration
         return self._take()
@@ -119,7 +123,7 @@ class Subscription:
             if not self._read:
                 if self._ended:
                     return
-                self._read.extend(self._system.perform(self._next).get())
+                self._read.extend(self._ask().get())
                 if not self._read:
                     return
             yield self._take()
@@ -129,7 +133,8 @@ class Subscription:
         self._ended = True
         self._read.clear()
         if self._forget is not None:
-            self._system.run_on_loop(self._forget)
+            with contextlib.suppress(NodeNotRunning):  # nobody is left to wait for anything
+                self._system.run_on_loop(self._forget)
 
     def _take(self) -> StreamEvent:
         event = self._read.popleft()
@@ -137,6 +142,15 @@ class Subscription:
         if event.terminal:
             self._ended = True
         return event
+
+    def _ask(self) -> Reply[list[StreamEvent]]:
+        try:
+            return self._system.perform(self._next)
+        except NodeNotRunning:
+            # The node has shut down: the log has ended, and any thread may read it now.
+            rest: Reply[list[StreamEvent]] = Reply()
+            rest._resolve(self._log.read(self._after))
+            return rest
 
     def _next(self) -> Reply[list[StreamEvent]] | list[StreamEvent]:
         """Return what is behind the position, or a reply that waits for more; on the loop."""

@@ -7,7 +7,7 @@ does when a stream's actor ends without a word is to say the last word for it.
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from puckstream.actors import links
 from puckstream.actors.ref import ActorRef
@@ -77,6 +77,9 @@ class StreamsSupervisor(DynamicSupervisor):
         """End every stream in order, each with its terminal event."""
         self._records.clear()
         return super().on_stop()
+
+    def on_failure(self, *_error: object) -> None:
+        """Leave the streams running: the next supervisor takes them over."""
 
     def _start_stream(self, plan: Plan) -> ActorRef[Any] | None:
         record = plan.record

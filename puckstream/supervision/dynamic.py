@@ -52,6 +52,17 @@ class _Waiting(NamedTuple):
     restarts: int
 
 
+class _History(NamedTuple):
+    """What is kept of a child that was restarted; ``attempts`` are those in a row."""
+
+    restarts: int
+    attempts: int
+    started_at: float
+
+
+_NO_HISTORY = _History(0, 0, 0.0)
+
+
 class DynamicSupervisor(Actor):
     """Starts children on request, restarts those that want it, stops all at once.
 
@@ -89,13 +100,16 @@ class DynamicSupervisor(Actor):
         self._extra_args = tuple(extra_args)
         self._classify = classify
         self._children: dict[ActorRef[Any], ChildSpec] = {}
-        # Only children that have been restarted are here; the others have a count of 0.
-        self._restart_counts: dict[ActorRef[Any], int] = {}
+        # Only children that have been restarted are here.
+        self._histories: dict[ActorRef[Any], _History] = {}
         self._waiting: dict[ActorRef[Any], _Waiting] = {}
         self._restarts: tuple[float, ...] = ()
         self._forgotten: ChildSpec | None = None
         self._staff = Staff(self.actor_ref)
-        self._born = self.actor_ref._system.clock.now()
+        self._born = self._now()
+
+    def _now(self) -> float:
+        return self.actor_ref._system.clock.now()
 
     # -- messages
 
@@ -133,14 +147,14 @@ class DynamicSupervisor(Actor):
             raise Refuse(failure) from failure
         if isinstance(started, Started):
             self._keep(started.ref, spec)
-            return started.ref
+            return started.answer
         if isinstance(started, Ignore):
             return None
         return self._keep_when_started(started, spec)
 
     async def _keep_when_started(
         self, starting: Awaitable[Started | Ignore], spec: ChildSpec
-    ) -> ActorRef[Any] | None:
+    ) -> Any:
         try:
             started = await starting
         except StartFailed as failure:
@@ -148,7 +162,7 @@ class DynamicSupervisor(Actor):
         if isinstance(started, Ignore):
             return None
         self._keep(started.ref, spec)
-        return started.ref
+        return started.answer
 
     def _keep(self, ref: ActorRef[Any], spec: ChildSpec) -> None:
         if spec.restart == "temporary" and (spec.args or spec.kwargs):
@@ -162,15 +176,19 @@ class DynamicSupervisor(Actor):
         spec = self._children.pop(ref, None)
         if spec is None:
             return None
-        restarts = self._restart_counts.pop(ref, 0)
+        restarts, attempts, started_at = self._histories.pop(ref, _NO_HISTORY)
         self.child_exited(ref, spec, reason)
         decision = on_dynamic_exit(spec, reason, self._classify)
         if decision == "restart":
-            self._waiting[ref] = _Waiting(spec, 0, restarts)
-            if spec.backoff is not None:
-                self._retry(ref)
-                return None
-            return self._attempt(ref)
+            backoff = spec.backoff
+            if backoff is None:
+                self._waiting[ref] = _Waiting(spec, 0, restarts)
+                return self._attempt(ref)
+            if self._now() - started_at >= backoff.reset_after:
+                attempts = 0
+            self._waiting[ref] = _Waiting(spec, attempts, restarts)
+            self._retry(ref)
+            return None
         if decision == "escalate":
             self.finish(reason)
         return None
@@ -187,9 +205,10 @@ class DynamicSupervisor(Actor):
         waiting = self._waiting.get(ref)
         if waiting is None:
             return None
-        now = self.actor_ref._system.clock.now()
         flags = self._flags
-        self._restarts, allowed = add_restart(self._restarts, now, flags.intensity, flags.period)
+        self._restarts, allowed = add_restart(
+            self._restarts, self._now(), flags.intensity, flags.period
+        )
         if not allowed:
             del self._waiting[ref]
             self._log("restarted too often", ref, waiting.spec, SHUTDOWN)
@@ -219,7 +238,9 @@ class DynamicSupervisor(Actor):
         waiting = self._waiting.pop(old)
         if isinstance(started, Started):
             self._children[started.ref] = waiting.spec
-            self._restart_counts[started.ref] = waiting.restarts + 1
+            self._histories[started.ref] = _History(
+                waiting.restarts + 1, waiting.attempts, self._now()
+            )
 
     def _attempt_failed(self, ref: ActorRef[Any], failure: StartFailed) -> None:
         self._log("start error", ref, self._waiting[ref].spec, reason_of(failure))
@@ -242,7 +263,7 @@ class DynamicSupervisor(Actor):
         spec = self._children.pop(ref, None)
         if spec is None:
             raise Refuse(ChildNotFound(ref, "is not a child of this supervisor"))
-        self._restart_counts.pop(ref, None)
+        self._histories.pop(ref, None)
         reason = self._staff.stop(ref, spec.shutdown)
         if isinstance(reason, Reply):
             return self._report_stop(ref, spec, reason)
@@ -297,13 +318,20 @@ class DynamicSupervisor(Actor):
         ]
 
         async def wait() -> None:
-            try:
-                await everybody
-            finally:
-                for timer in timers:
-                    timer.cancel()
+            # If this actor is killed meanwhile, the timers see to it that the children end.
+            await everybody
+            for timer in timers:
+                timer.cancel()
 
         return wait()
+
+    def on_failure(self, *_error: object) -> Awaitable[None] | None:
+        """Stop all children likewise: ``classify`` raised, or a handler of a subclass."""
+        return self.on_stop()
+
+    def hurry(self) -> None:
+        """Give up waiting for a child to start; called as soon as the end is asked for."""
+        self._staff.hurry()
 
     # -- what there is to see
 
@@ -315,7 +343,7 @@ class DynamicSupervisor(Actor):
     def rows(self) -> tuple[ChildRow[ActorRef[Any]], ...]:
         """Return every child, in the order they were started; their start times are not kept."""
         running = (
-            ChildRow(spec, ref, "running", self._restart_counts.get(ref, 0), 0.0)
+            ChildRow(spec, ref, "running", self._histories.get(ref, _NO_HISTORY).restarts, 0.0)
             for ref, spec in self._children.items()
         )
         waiting = (
@@ -326,7 +354,7 @@ class DynamicSupervisor(Actor):
 
     def survey(self, id: Hashable) -> Tree:  # the field's name
         """Return a snapshot of this supervisor and all below it."""
-        now = self.actor_ref._system.clock.now()
+        now = self._now()
         flags = self._flags
         return Tree(
             id=id,

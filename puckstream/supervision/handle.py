@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
+from puckstream.actors._pykka import Stop
+from puckstream.actors.mailbox import Request
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
-from puckstream.supervision.child import ChildSpec, as_child_spec
+from puckstream.actors.signals import ParentExit
+from puckstream.supervision.child import ChildSpec, as_child_spec, check_child_specs
 from puckstream.supervision.place import Counts
 from puckstream.supervision.survey import survey
 from puckstream.supervision.tree import Tree
@@ -69,7 +72,16 @@ class _AnySupervisorRef(ActorRef[Any]):
 
     __slots__ = ()
 
-    def start_child(self, item: ChildSpec | Callable[..., Any]) -> Reply[ActorRef[Any] | None]:
+    def _deliver(self, message: Any) -> bool:
+        kind = type(message)
+        if kind is ParentExit or kind is Stop or (kind is Request and type(message.message) is Stop):
+            # It may be waiting for a child that never starts, and would not look at its mailbox.
+            actor = self._actor
+            if actor is not None:
+                actor.hurry()
+        return super()._deliver(message)
+
+    def start_child(self, item: ChildSpec | Callable[..., Any]) -> Reply[Any]:
         """Start a child and wait until its own start is done.
 
         Args:
@@ -77,7 +89,8 @@ class _AnySupervisorRef(ActorRef[Any]):
                 It is checked here, before the supervisor is asked.
 
         Returns:
-            A reply with the child's ref; ``None`` if its start function returned `IGNORE`.
+            A reply with the child's ref, or what its start function returned: a pair of ref
+            and info; ``None`` for `IGNORE`.
 
         Raises (when awaited):
             StartFailed: if it did not start; the supervisor keeps nothing of it.
@@ -139,8 +152,11 @@ class SupervisorRef(_AnySupervisorRef):
         """
         return self.call(TerminateChild(child_id), timeout=None)
 
-    def restart_child(self, child_id: Hashable) -> Reply[ActorRef[Any] | None]:
+    def restart_child(self, child_id: Hashable) -> Reply[Any]:
         """Start a child that does not run.
+
+        Returns:
+            What `start_child` returns.
 
         Raises (when awaited):
             ChildNotFound: if there is no child of that id.
@@ -167,6 +183,17 @@ class DynamicSupervisorRef(_AnySupervisorRef):
     """The ref of a `DynamicSupervisor`."""
 
     __slots__ = ()
+
+    def start_child(self, item: ChildSpec | Callable[..., Any]) -> Reply[Any]:
+        """Start a child; see `SupervisorRef.start_child`.
+
+        Raises (at once):
+            InvalidSpec: if ``item`` is no child spec, or is significant, which means nothing here.
+        """
+        spec = as_child_spec(item)
+        if spec.significant:
+            check_child_specs((spec,), "never")
+        return self.call(StartChild(spec), timeout=None)
 
     def terminate_child(self, ref: ActorRef[Any]) -> Reply[None]:
         """Stop a child and forget it.

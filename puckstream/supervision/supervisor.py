@@ -39,6 +39,7 @@ __all__ = ["Supervisor"]
 logger = logging.getLogger("puckstream.supervision")
 
 _Actions = Actions[ActorRef[Any], ExitReason]
+_Waiting = Awaitable[Started | Ignore] | Reply[ExitReason]
 
 
 class _TryAgain(NamedTuple):
@@ -120,6 +121,14 @@ class Supervisor(Actor):
         """Stop every child, in reverse order, each fully down before the next."""
         return self._carry_out(self._children.stop_all())
 
+    def on_failure(self, *_error: object) -> Awaitable[None] | None:
+        """Stop every child likewise: ``classify`` raised, or a handler of a subclass."""
+        return self.on_stop()
+
+    def hurry(self) -> None:
+        """Give up waiting for a child to start; called as soon as the end is asked for."""
+        self._staff.hurry()
+
     def on_receive(self, message: Any) -> Any:
         """Serve exits, retries and admin calls."""
         kind = type(message)
@@ -164,7 +173,7 @@ class Supervisor(Actor):
         if pending is None:
             return _result_of(result)
 
-        async def wait() -> ActorRef[Any] | None:
+        async def wait() -> Any:
             await pending
             return _result_of(result)
 
@@ -193,34 +202,50 @@ class Supervisor(Actor):
 
     def _carry_out(self, actions: _Actions) -> Awaitable[None] | None:
         """Do what ``actions`` say; returns something to await only if a child takes its time."""
+        waiting = self._advance(actions)
+        return None if waiting is None else self._carry_on(waiting)
+
+    async def _carry_on(self, waiting: _Waiting | None) -> None:
+        # A loop and no recursion: there is a step for every child that is started or stopped.
+        while waiting is not None:
+            if isinstance(waiting, Reply):
+                actions = self._children.stopped(await waiting)
+            else:
+                try:
+                    outcome = await waiting
+                except StartFailed as failure:
+                    actions = self._failed(failure)
+                else:
+                    actions = self._started(outcome)
+            waiting = self._advance(actions)
+
+    def _advance(self, actions: _Actions) -> _Waiting | None:
+        """Do what ``actions`` say and what follows, up to a child that takes its time."""
         while actions:
-            *_, last = actions
             for action in actions:
                 if type(action) is Report:
                     _log(self, action)
                 elif type(action) is Retry:
                     self._schedule(action)
-                elif type(action) is ShutdownSelf:
-                    if action.why == "start_failed":
-                        return None
+                elif type(action) is ShutdownSelf and action.why != "start_failed":
                     self.finish(action.reason)
+            last = actions[-1]
             if type(last) is Start:
                 try:
                     started = self._staff.start(last.spec)
                 except StartFailed as failure:
                     actions = self._failed(failure)
                 else:
-                    if isinstance(started, (Started, Ignore)):
-                        actions = self._started(started)
-                    else:
-                        return self._await_start(started)
+                    if not isinstance(started, (Started, Ignore)):
+                        return started
+                    actions = self._started(started)
             elif type(last) is Stop:
                 reason = self._staff.stop(last.ref, last.spec.shutdown)
                 if isinstance(reason, Reply):
-                    return self._await_stop(reason)
+                    return reason
                 actions = self._children.stopped(reason)
             else:
-                return None
+                break
         return None
 
     def _started(self, started: Started | Ignore) -> _Actions:
@@ -241,22 +266,6 @@ class Supervisor(Actor):
             self._wanted.append(outcome)
             self._wanted = None
 
-    async def _await_start(self, starting: Awaitable[Started | Ignore]) -> None:
-        try:
-            started = await starting
-        except StartFailed as failure:
-            actions = self._failed(failure)
-        else:
-            actions = self._started(started)
-        more = self._carry_out(actions)
-        if more is not None:
-            await more
-
-    async def _await_stop(self, stopping: Reply[ExitReason]) -> None:
-        more = self._carry_out(self._children.stopped(await stopping))
-        if more is not None:
-            await more
-
     def _schedule(self, retry: Retry) -> None:
         delay = retry.delay(random.random())  # jitter, not a secret
         if delay:
@@ -265,10 +274,10 @@ class Supervisor(Actor):
             self.actor_ref._deliver(_TryAgain(retry))
 
 
-def _result_of(result: list[Started | Ignore | StartFailed]) -> ActorRef[Any] | None:
+def _result_of(result: list[Started | Ignore | StartFailed]) -> Any:
     match result:
-        case [Started(ref, _)]:
-            return ref
+        case [Started(_, answer)]:
+            return answer
         case [StartFailed() as failure]:
             raise Refuse(failure)
         case _:
