@@ -75,7 +75,6 @@ from puckstream.errors import (
 from puckstream.node import Node
 from puckstream.streams.client import Client
 from puckstream.streams.context import Context
-from puckstream.streams.desk import Stream
 from puckstream.streams.events import (
     CancelledEvent,
     ContentEvent,
@@ -88,6 +87,7 @@ from puckstream.streams.events import (
     ThinkingEvent,
     ToolUseEvent,
 )
+from puckstream.streams.handle import Stream
 from puckstream.streams.log import Snapshot
 from puckstream.streams.policy import Timeout
 from puckstream.streams.response import Response, ToolCall

@@ -27,7 +27,8 @@ from puckstream.clock import Clock
 from puckstream.errors import InvalidOption, NodeNotRunning, StreamError
 from puckstream.streams.client import Client
 from puckstream.streams.context import Context, Prompt
-from puckstream.streams.desk import Desk, IfRunning, Stream
+from puckstream.streams.desk import Desk, IfRunning
+from puckstream.streams.handle import Stream
 from puckstream.streams.log import Snapshot
 from puckstream.streams.policy import Timeout
 from puckstream.streams.shelf import Shelf, generate_id, topic

@@ -13,8 +13,8 @@ from typing import Any
 from puckstream.errors import InvalidOption
 from puckstream.node import Node
 from puckstream.streams.client import Client
-from puckstream.streams.desk import Stream
 from puckstream.streams.events import CancelledEvent, DoneEvent, ErrorEvent, StreamEvent
+from puckstream.streams.handle import Stream
 from puckstream.streams.policy import Timeout
 
 __all__ = ["add_parser", "run"]

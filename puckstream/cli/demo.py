@@ -22,7 +22,7 @@ from puckstream.backends.scripted import model_process
 from puckstream.errors import PuckstreamError
 from puckstream.node import Node
 from puckstream.streams.client import Client
-from puckstream.streams.desk import Stream
+from puckstream.streams.handle import Stream
 from puckstream.supervision.child import child
 
 __all__ = ["add_parser", "run"]

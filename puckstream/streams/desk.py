@@ -24,7 +24,6 @@ from puckstream.errors import (
     NodeNotRunning,
     NotInActor,
     PuckstreamError,
-    StreamCancelled,
     StreamError,
     StreamExpired,
     StreamNotFound,
@@ -32,96 +31,22 @@ from puckstream.errors import (
 )
 from puckstream.streams.client import Client
 from puckstream.streams.context import Context, Prompt
-from puckstream.streams.events import DoneEvent, ErrorEvent
-from puckstream.streams.log import Log, Snapshot, StreamRecord, TerminalEvent
+from puckstream.streams.handle import Stream
+from puckstream.streams.log import Log, Snapshot, StreamRecord
 from puckstream.streams.policy import Timeout
-from puckstream.streams.response import Response
 from puckstream.streams.shelf import Shelf, check_id, generate_id, topic
 from puckstream.streams.source import Source, as_source
 from puckstream.streams.stream import Cancel, CancelOutcome, Plan, StreamActor
-from puckstream.streams.subscription import LogFeed, Subscription
+from puckstream.streams.subscription import LogFeed
 from puckstream.streams.supervisor import StartStream
 
 if TYPE_CHECKING:
     from puckstream.streams.events import CancelReason
 
-__all__ = ["Desk", "IfRunning", "Stream"]
+__all__ = ["Desk", "IfRunning"]
 
 IfRunning = Literal["error", "join", "replace"]
 """What a start does if a stream of that id is running."""
-
-
-class Stream:
-    """A handle on one stream; holding or dropping it does nothing to the stream."""
-
-    __slots__ = ("_desk", "_log", "id")
-
-    def __init__(self, desk: Desk, log: Log) -> None:
-        self.id = log.id
-        self._desk = desk
-        self._log = log
-
-    def __repr__(self) -> str:
-        return f"<Stream {self.id!r}: {self._log.status}>"
-
-    @property
-    def topic(self) -> str:
-        """The PubSub topic its events are broadcast on."""
-        return topic(self.id)
-
-    @property
-    def ended(self) -> bool:
-        """Whether its terminal event is there."""
-        return self._log.terminal is not None
-
-    def subscribe(self, after: Position = 0) -> Subscription:
-        """Follow the stream by iteration, from its beginning or from behind seq ``after``.
-
-        Raises:
-            InvalidOption: if ``after`` is no position.
-        """
-        return Subscription(self._desk.system, self._log, after)
-
-    def cancel(self, *, wait: bool = False) -> Reply[CancelOutcome]:
-        """End the stream; see `Desk.cancel`."""
-        return self._desk.cancel(self.id, wait=wait)
-
-    def snapshot(self) -> Reply[Snapshot]:
-        """Return the stream as it stands."""
-        desk = self._desk
-        return desk.system.perform(lambda: self._log.snapshot(desk.system.clock.now()))
-
-    def wait(self) -> Reply[TerminalEvent]:
-        """Return a reply with the terminal event, settled when it is there.
-
-        It can still be had after the node's end.
-        """
-        ended: Reply[TerminalEvent] = Reply()
-        try:
-            self._desk.system.run_on_loop(self._log.on_end, ended._resolve)
-        except NodeNotRunning:
-            # The log changes no more, so that any thread may read it.
-            if self._log.terminal is None:
-                raise
-            ended._resolve(self._log.terminal)
-        return ended
-
-    def result(self) -> Reply[Response]:
-        """Return a reply with the complete answer, settled at the end.
-
-        Raises (when awaited):
-            StreamError: if the stream failed.
-            StreamCancelled: if it was cancelled; ``content`` has what had arrived.
-        """
-        return self.wait().map(_response_of)
-
-
-def _response_of(event: TerminalEvent) -> Response:
-    if isinstance(event, DoneEvent):
-        return event.response
-    if isinstance(event, ErrorEvent):
-        raise event.reason
-    raise StreamCancelled(event.reason, event.content)
 
 
 class Desk:

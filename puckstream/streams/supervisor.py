@@ -19,6 +19,7 @@ from puckstream.streams.shelf import Shelf, topic
 from puckstream.streams.stream import Plan, StreamActor
 from puckstream.supervision.child import ChildSpec, child
 from puckstream.supervision.dynamic import DynamicSupervisor
+from puckstream.supervision.staff import Started
 
 __all__ = ["StartStream", "StreamsSupervisor"]
 
@@ -86,16 +87,18 @@ class StreamsSupervisor(DynamicSupervisor):
         if record.log.terminal is not None:
             return None
         if record.owner is not None:
-            return record.owner if record.owner.is_alive() else None
+            owner = cast("ActorRef[Any]", record.owner)
+            return owner if owner.is_alive() else None
         spec = child(StreamActor, plan, restart="temporary", id="stream")
         try:
             started = self._staff.start(spec)
         except StartFailed as failure:
             self._say_last_word(record, failure.reason)
             raise Refuse(failure) from failure
-        record.owner = started.ref  # type: ignore[union-attr]  # a StreamActor's start never waits
+        # A StreamActor's start never waits.
+        ref = record.owner = cast("Started", started).ref
         self._keep_stream(record)
-        return record.owner
+        return ref
 
     def _keep_stream(self, record: StreamRecord) -> None:
         self._children[record.owner] = self._spec

@@ -96,9 +96,7 @@ async def test_the_request_carries_key_options_and_headers(raw_server: Any) -> N
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         seen["line"], *lines = head.strip().split("\r\n")
         seen["headers"] = dict(line.split(": ", 1) for line in lines)
-        seen["body"] = json.loads(
-            await reader.readexactly(int(seen["headers"]["content-length"]))
-        )
+        seen["body"] = json.loads(await reader.readexactly(int(seen["headers"]["content-length"])))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\ndata: [DONE]\n\n")
         await writer.drain()
 

@@ -26,9 +26,7 @@ def delta(finish_reason: str | None = None, **fields: Any) -> dict[str, Any]:
 def decoded(*objects: object, done: bool = True) -> list[Chunk]:
     decoder = ChatDecoder("openai", ("sk-secret",))
     chunks = [
-        chunk
-        for said in objects
-        for chunk in decoder.decode(SseEvent(json.dumps(said).encode()))
+        chunk for said in objects for chunk in decoder.decode(SseEvent(json.dumps(said).encode()))
     ]
     if done:
         assert decoder.decode(SseEvent(b"[DONE]")) == []
@@ -172,7 +170,12 @@ def test_an_answer_that_just_stops_is_a_broken_connection(said: list[object]) ->
     [
         ({"error": {"message": "full", "type": "overloaded_error"}}, "", "overloaded", "full"),
         ({"error": "out of memory"}, "", "server", "out of memory"),
-        ({"object": "error", "message": "too long", "code": 400}, "", "invalid_request", "too long"),
+        (
+            {"object": "error", "message": "too long", "code": 400},
+            "",
+            "invalid_request",
+            "too long",
+        ),
         ({"message": "bad"}, "error", "server", "bad"),
         ({"error": {"message": "sk-secret is wrong", "code": 401}}, "", "auth", "*** is wrong"),
     ],
@@ -187,7 +190,9 @@ def test_an_error_after_http_200_is_an_error(
     assert caught.value.provider == "openai"
 
 
-@pytest.mark.parametrize("data", [b'{"id": "cha', b"nonsense", b'"text"', b"\xff", b'{"choices": 1}'])
+@pytest.mark.parametrize(
+    "data", [b'{"id": "cha', b"nonsense", b'"text"', b"\xff", b'{"choices": 1}']
+)
 def test_what_is_no_chunk_is_a_parse_error_that_shows_it(data: bytes) -> None:
     with pytest.raises(StreamError, match="cannot read a chunk") as caught:
         ChatDecoder("openai").decode(SseEvent(data))

@@ -1,17 +1,27 @@
-"""A shell for the pure decisions: it carries actions out, and starts and stops nothing."""
+"""Two stages for supervisors: `Shell` for the pure decisions, `Stage` for the running actors.
+
+The shell carries actions out, and starts and stops nothing.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from puckstream.actors.signals import KILLED, SHUTDOWN, Custom, ExitReason
+from puckstream.actors import lifecycle
+from puckstream.actors.actor import Actor
+from puckstream.actors.scheduler import Scheduler
+from puckstream.actors.signals import KILLED, NORMAL, SHUTDOWN, Custom, ExitReason
 from puckstream.supervision.action import Actions, Report, Retry, ShutdownSelf, Start, Stop
-from puckstream.supervision.child import IGNORE, ChildSpec, Flags
+from puckstream.supervision.child import IGNORE, ChildSpec, Flags, child
 from puckstream.supervision.children import Children
+from puckstream.supervision.dynamic import DynamicSupervisor
+from puckstream.supervision.supervisor import Supervisor
+from puckstream.testing.gate import Gate
 
 CRASH = Custom("crash")
 
@@ -110,3 +120,180 @@ def booted() -> Callable[..., Shell]:
         return shell
 
     return boot
+
+
+# ------------------------------------------------------------------------- running supervisors
+
+
+class Clock:
+    """Time that only moves when it is told to."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._timers: list[_Timer] = []
+
+    def now(self) -> float:
+        return self._now
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> _Timer:
+        timer = _Timer(self._now + delay, callback, args)
+        self._timers.append(timer)
+        return timer
+
+    @property
+    def delays(self) -> list[float]:
+        """Return the seconds left of every pending timer, in order."""
+        pending = [timer for timer in self._timers if not timer.cancelled]
+        return sorted(round(timer.due - self._now, 6) for timer in pending)
+
+    def advance(self, seconds: float) -> None:
+        """Move on, and run what has fallen due, in order."""
+        self._now += seconds
+        due = [timer for timer in self._timers if timer.due <= self._now + 1e-9]
+        self._timers = [timer for timer in self._timers if timer not in due]
+        for timer in sorted(due, key=lambda timer: timer.due):
+            if not timer.cancelled:
+                timer.callback(*timer.args)
+
+
+class _Timer:
+    def __init__(self, due: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.due, self.callback, self.args = due, callback, args
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Worker(Actor):
+    """Writes its start and its end into the stage's journal; raises what it is sent."""
+
+    def __init__(self, stage: Stage, name: Any) -> None:
+        super().__init__()
+        self.stage, self.name = stage, name
+
+    def on_start(self) -> Any:
+        outcomes = self.stage.outcomes[self.name]
+        outcome = outcomes.popleft() if outcomes else None
+        if isinstance(outcome, BaseException):
+            self.stage.note("fail", self.name)
+            raise outcome
+        if isinstance(outcome, Gate):
+            return self._start_slowly(outcome)
+        return self._started()
+
+    async def _start_slowly(self, gate: Gate) -> None:
+        self.stage.note("begin", self.name)
+        self.actor_ref._on_death(lambda _ref, reason: self.stage.note("end", self.name, reason))
+        await gate.wait()
+        self.stage.note("start", self.name)
+
+    def _started(self) -> None:
+        self.stage.note("start", self.name)
+        self.actor_ref._on_death(lambda _ref, reason: self.stage.note("end", self.name, reason))
+
+    def on_receive(self, message: Any) -> Any:
+        if isinstance(message, BaseException):
+            raise message
+        if isinstance(message, Gate):
+            return message.wait()
+        return message
+
+
+class Trapper(Worker):
+    """Traps exits; its ``on_stop`` waits for the gate called ``stop <name>``, if there is one."""
+
+    trap_exit = True
+
+    async def on_stop(self) -> None:
+        self.stage.note("stopping", self.name)
+        gate = self.stage.gates.get(self.name)
+        if gate is not None:
+            await gate.wait()
+
+
+class Stage:
+    """An engine on a virtual clock, and a journal of what its workers did."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.journal: list[str] = []
+        self.outcomes: defaultdict[Any, deque[Any]] = defaultdict(deque)
+        self.gates: dict[Any, Gate] = {}
+
+    async def __aenter__(self) -> Stage:
+        self.system = Scheduler(asyncio.get_running_loop(), self.clock)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.system.close()
+        assert not self.system.zombies
+        assert not self.system.actors
+
+    def note(self, *what: object) -> None:
+        self.journal.append(" ".join(map(str, what)))
+
+    def news(self) -> list[str]:
+        """Return what was noted since the last call."""
+        news, self.journal = self.journal, []
+        return news
+
+    def will(self, name: Any, *outcomes: Any) -> None:
+        """Queue what the next starts of a worker come to: an exception, a gate, or None."""
+        self.outcomes[name].extend(outcomes)
+
+    def hold(self, name: Any) -> Gate:
+        """Have the ``on_stop`` of a `Trapper` wait."""
+        return self.gates.setdefault(name, Gate())
+
+    def worker(self, name: Any, **options: Any) -> ChildSpec:
+        return child(Worker, self, name, id=name, **options)
+
+    def workers(self, names: str, **options: Any) -> list[ChildSpec]:
+        return [self.worker(name, **options) for name in names]
+
+    def trapper(self, name: Any, **options: Any) -> ChildSpec:
+        return child(Trapper, self, name, id=name, **options)
+
+    def spawn(self, actor_class: type[Actor], *args: Any, **kwargs: Any) -> Any:
+        """Start an actor without waiting for it."""
+        return lifecycle.spawn(self.system, actor_class, args, kwargs)
+
+    async def start(self, actor_class: type[Actor], *args: Any, **kwargs: Any) -> Any:
+        ref = self.spawn(actor_class, *args, **kwargs)
+        started = None if ref._extra is None else ref._extra.started
+        if started is not None:
+            await started
+        return ref
+
+    async def supervise(self, *specs: Any, **flags: Any) -> Any:
+        """Start a supervisor that allows plenty of restarts."""
+        return await self.start(Supervisor, specs, **{"intensity": 100, **flags})
+
+    async def dynamic(self, **options: Any) -> Any:
+        return await self.start(DynamicSupervisor, **{"intensity": 100, **options})
+
+    async def end(self, ref: Any, reason: object = CRASH) -> None:
+        """Have an actor end for a reason of its own."""
+        if reason == NORMAL:
+            await ref.stop(block=False)
+        else:
+            ref.exit(reason)
+            await ref.wait_stopped()
+
+    @staticmethod
+    async def states(supervisor: Any) -> dict[Any, Any]:
+        """Return each child's ref, or what it is instead of running."""
+        rows = await supervisor.which_children()
+        return {row.spec.id: row.ref or row.state for row in rows}
+
+    async def turns(self, count: int = 10) -> None:
+        """Let everything happen that can."""
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """Return an engine to be entered, ``async with stage:``."""
+    return Stage()
