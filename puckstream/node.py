@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 from puckstream.actors import lifecycle, links
 from puckstream.actors._pykka import Stop
 from puckstream.actors.actor import NODE, Actor
+from puckstream.actors.loop_thread import LoopThread
 from puckstream.actors.pubsub import Position, PubSub
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.registry import Registry
@@ -24,7 +24,7 @@ from puckstream.actors.signals import SHUTDOWN, ExitReason
 from puckstream.actors.state import STARTING
 from puckstream.backends.base import Resources
 from puckstream.clock import Clock
-from puckstream.errors import InvalidOption, NodeNotRunning, StreamError
+from puckstream.errors import BlockingCall, InvalidOption, NodeNotRunning, StreamError
 from puckstream.streams.client import Client
 from puckstream.streams.context import Context, Prompt
 from puckstream.streams.desk import Desk, IfRunning
@@ -90,9 +90,11 @@ class Node:
         clock: Clock | None = None,
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
-        if not name or not name.isprintable():
+        if not isinstance(cast("object", name), str) or not name or not name.isprintable():
             raise InvalidOption("name", name, "printable text")
         self.name = name
+        if not isinstance(cast("object", children), Iterable):
+            raise InvalidOption("children", children, "a list of child specs or actor classes")
         specs = [as_child_spec(item) for item in children]
         check_child_specs(specs)
         Flags(strategy, intensity, period)
@@ -108,7 +110,7 @@ class Node:
         self._clock = clock
         self._loop_factory = loop_factory
         self._system: Scheduler | None = None
-        self._thread: _LoopThread | None = None
+        self._thread: LoopThread | None = None
         self._token: Token[Scheduler | None] | None = None
         self._ending: asyncio.Future[None] | None = None
 
@@ -156,14 +158,18 @@ class Node:
 
     def _root_ended(self, _ref: ActorRef[Any], reason: ExitReason) -> None:
         """Leave nobody waiting if the root gave up: every stream gets its terminal event."""
-        if self._ending is not None:
-            return
-        logger.critical("%s: its root supervisor ended (%s); the node is down", self.name, reason)
+        if self._ending is None:
+            logger.critical("%s: its root supervisor gave up (%s)", self.name, reason)
+            self._clear_up(StreamError("node_down", "the node's supervisors gave up"))
+
+    def _clear_up(self, how: StreamError | Literal["shutdown"]) -> None:
+        """End what is left of the streams, and tell their subscribers, without a supervisor."""
+        self._desk.end_rest(how)
+        # The next PubSub actor, as always, delivers what the last one has left undone.
+        pubsub, args = self.pubsub.actor()
+        lifecycle.spawn(self._running, pubsub, args, {})
         for service in self._services:
             service.close()
-        for stream_id in self._shelf.running():
-            log = self._shelf.get(stream_id, 0.0).log
-            log.fail(StreamError("node_down", "the node's supervisors gave up"), log.last_at)
 
     # -- life
 
@@ -182,7 +188,7 @@ class Node:
         await self._shut_down(10.0)
 
     def __enter__(self) -> Self:
-        self._thread = _LoopThread(self.name, self._loop_factory)
+        self._thread = LoopThread(self.name, self._loop_factory)
         try:
             self._thread.run(self._start())
         except BaseException:
@@ -234,11 +240,14 @@ class Node:
 
         Raises:
             NodeNotRunning: if it does not run in a thread of its own.
+            BlockingCall: on that thread, which would wait for itself.
         """
         if self._thread is None:
             msg = f"{self!r} does not run in a thread of its own; use 'await node.shutdown()'"
             raise NodeNotRunning(msg)
         thread = self._thread
+        if thread.is_current():
+            raise BlockingCall("close()", "'await node.shutdown()'")
         if not thread.closed:
             try:
                 thread.run(self._shut_down(10.0))
@@ -254,8 +263,7 @@ class Node:
     async def _stop_all(self, system: Scheduler, timeout: float) -> None:  # as above
         links.shut_down(self._root, SHUTDOWN)
         await self._root.wait_stopped()
-        for service in self._services:
-            service.close()
+        self._clear_up("shutdown")
         loose = [ref for ref in system.actors.values() if ref.is_alive()]
         for ref in reversed(loose):
             ref._deliver(Stop())
@@ -272,7 +280,7 @@ class Node:
     # -- actors
 
     def spawn(self, actor_class: type[Actor], *args: Any, **kwargs: Any) -> Reply[ActorRef[Any]]:
-        """Start an actor that no supervisor watches; for children use ``children=`` or `start_child`.
+        """Start an actor that no supervisor watches; `start_child` starts one that is.
 
         Returns:
             A reply with its ref, settled when its ``on_start`` has returned.
@@ -282,8 +290,13 @@ class Node:
 
         Raises (at once):
             NodeNotRunning: if the node is not running.
+            InvalidOption: if ``actor_class`` is no puckstream actor class.
         """
         system = self._open()
+        given = cast("object", actor_class)
+        if not isinstance(given, type) or not issubclass(given, Actor):
+            expected = "a subclass of puckstream.Actor or puckstream.ThreadActor"
+            raise InvalidOption("actor_class", actor_class, expected)
 
         def start() -> ActorRef[Any] | Reply[ActorRef[Any]]:
             ref = lifecycle.spawn(system, actor_class, args, kwargs)
@@ -313,7 +326,7 @@ class Node:
         return cast("SupervisorRef", ref)
 
     def whereis_child(self, child_id: Hashable) -> ActorRef[Any] | None:
-        """Return the actor of a child of the root (``registry``, ``pubsub``, ``streams``, ``app``)."""
+        """Return the actor of the root's child ``registry``, ``pubsub``, ``streams`` or ``app``."""
         found = self.tree().find(child_id)
         return None if found is None else cast("ActorRef[Any] | None", found.ref)
 
@@ -354,7 +367,7 @@ class Node:
         return ref.monitor()
 
     def broadcast(self, topic: str, message: Any) -> None:
-        """Send ``message`` to every actor subscribed to ``topic`` with ``node.pubsub.subscribe``."""
+        """Send ``message`` to the actors subscribed to ``topic`` with ``node.pubsub.subscribe``."""
         self.pubsub.broadcast(topic, message)
 
     # -- streams
@@ -453,39 +466,3 @@ async def _all_stopped(
     timer = system.clock.call_later(timeout, over._resolve, None)
     await over
     timer.cancel()
-
-
-class _LoopThread:
-    """An event loop in a thread of its own."""
-
-    def __init__(self, name: str, factory: Callable[[], asyncio.AbstractEventLoop] | None) -> None:
-        self._loop = factory() if factory is not None else asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=f"puckstream-{name}", daemon=True)
-        self.closed = False
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            asyncio.set_event_loop(None)
-
-    def run(self, coroutine: Any) -> Any:
-        """Run ``coroutine`` on the loop and wait for its result."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def close(self) -> None:
-        """Stop the loop, once everything on it has ended, and join the thread."""
-        if self.closed:
-            return
-        self.closed = True
-
-        async def finish() -> None:
-            await self._loop.shutdown_asyncgens()
-            await self._loop.shutdown_default_executor()
-
-        self.run(finish())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()

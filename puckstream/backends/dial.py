@@ -73,7 +73,7 @@ async def _attempt(
 ) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setblocking(False)  # noqa: FBT003
+        sock.setblocking(False)
         if local_address is not None:
             sock.bind((local_address, 0))
         await asyncio.get_running_loop().sock_connect(sock, address)

@@ -7,7 +7,7 @@ return a `Reply`: await it, or ``get()`` it in a thread that runs no event loop.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from weakref import WeakValueDictionary
 
 from puckstream.actors import links
@@ -47,6 +47,21 @@ __all__ = ["Desk", "IfRunning"]
 
 IfRunning = Literal["error", "join", "replace"]
 """What a start does if a stream of that id is running."""
+
+
+class _Order(NamedTuple):
+    """One start, as it was asked for."""
+
+    source: Source
+    stream_id: str
+    timeout: Timeout
+    caller: ActorRef[Any] | None
+    subscribe: bool
+    if_running: IfRunning
+
+    @property
+    def subscriber(self) -> ActorRef[Any] | None:
+        return self.caller if self.subscribe else None
 
 
 class Desk:
@@ -116,42 +131,29 @@ class Desk:
         checked_id = generate_id() if stream_id is None else check_id(stream_id)
         checked_timeout = Timeout.of(timeout)
         made = as_source(source, prompt, context, backend_options)
-        caller = CURRENT.get()
-        return self.system.perform(
-            self._start, made, checked_id, checked_timeout, caller, subscribe, if_running
-        )
+        order = _Order(made, checked_id, checked_timeout, CURRENT.get(), subscribe, if_running)
+        return self.system.perform(self._start, order)
 
-    def _start(
-        self,
-        source: Source,
-        stream_id: str,
-        timeout: Timeout,
-        caller: ActorRef[Any] | None,
-        subscribe: bool,  # noqa: FBT001  # passed on as it was given
-        if_running: IfRunning,
-    ) -> Reply[Stream]:
+    def _start(self, order: _Order) -> Reply[Stream]:
+        stream_id, caller = order.stream_id, order.caller
         running = self.shelf.find(stream_id, self._now())
         if running is not None and running.log.terminal is None:
-            if if_running == "error":
+            if order.if_running == "error":
                 raise StreamRunning(stream_id)
-            if if_running == "join":
-                return self._with_subscriber(running.log, caller if subscribe else None)
-            return self._start_after(
-                running,
-                caller,
-                lambda: self._start(source, stream_id, timeout, caller, subscribe, "replace"),
-            )
+            if order.if_running == "join":
+                return self._with_subscriber(running.log, order.subscriber)
+            return self._replace(running, order)
         record = StreamRecord(Log(stream_id, self._now()), starter=caller)
         forbidden = self.shelf.take_tombstone(stream_id, self._now())
         self.shelf.add(record)
         if forbidden:
             # Cancelled before it was started: it ends before anybody is contacted.
             record.log.cancel("user", self._now())
-            return self._with_subscriber(record.log, caller if subscribe else None)
+            return self._with_subscriber(record.log, order.subscriber)
         if caller is not None and issubclass(caller.actor_class, StreamActor):
             self._end_with(caller, record)
-            subscribe = False  # a stream actor has no use for another stream's events
-        plan = Plan(record, source, timeout, self.pubsub, self.resources)
+            order = order._replace(subscribe=False)  # it has no use for another's events
+        plan = Plan(record, order.source, order.timeout, self.pubsub, self.resources)
         started = self.service.call(StartStream(plan))
         opened: Reply[Stream] = Reply()
 
@@ -168,23 +170,21 @@ class Desk:
             except BaseException as error:  # noqa: BLE001  # the supervisor failed at the start
                 what = f"{type(error).__name__}: {error}"
                 self._end(record, StreamError("crashed", f"the stream was not started: {what}"))
-            handle = self._with_subscriber(record.log, caller if subscribe else None)
+            handle = self._with_subscriber(record.log, order.subscriber)
             handle._when_done(lambda: _pass(handle, opened))
 
         started._when_done(go_on)
         return opened
 
-    def _start_after(
-        self, running: StreamRecord, caller: ActorRef[Any] | None, start: Callable[[], Any]
-    ) -> Reply[Stream]:
-        """Replace a running stream: start the next when that one's terminal event is there."""
+    def _replace(self, running: StreamRecord, order: _Order) -> Reply[Stream]:
+        """Cancel a running stream, and start the next when its terminal event is there."""
         started: Reply[Stream] = Reply()
 
         def go_on() -> None:
-            following = self.system.perform(start)
+            following: Reply[Stream] = self.system.perform(self._start, order)
             following._when_done(lambda: _pass(following, started))
 
-        self._cancel_record(running, "replaced", caller, wait=False)
+        self._cancel_record(running, "replaced", order.caller, wait=False)
         # In a turn of its own: the end may be told from inside the supervisor.
         running.log.on_end(lambda _event: self.system.loop.call_soon(go_on))
         return started

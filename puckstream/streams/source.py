@@ -107,7 +107,8 @@ class FunctionSource:
         function = self._function
         emit = _emitter(run)
         if inspect.isasyncgenfunction(_innermost(function)):
-            return await _iterate(function(), emit)
+            await _iterate(function(), emit)
+            return None
         if inspect.iscoroutinefunction(_innermost(function)):
             return _checked_result(await function(emit), emit)
         return await self._run_in_thread(emit, run)

@@ -110,8 +110,7 @@ class StreamActor(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Take in chunks, the worker's end, a cancel, or a clock."""
-        kind = type(message)
-        if kind is Chunk:
+        if type(message) is Chunk:
             self._take(message)
             return None
         match message:

@@ -136,7 +136,7 @@ class ModelServer:
         return next(filter(predicate, self.records))
 
     async def wait_closed(self, request: str) -> Record:
-        """Return the record of the request with that id once it has ended and its connection is closed."""
+        """Return the record of that request once it has ended and its connection is closed."""
         return await self.wait_record(
             lambda record: record.id == request and record.closed and record.ended is not None
         )

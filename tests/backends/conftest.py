@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
@@ -18,7 +18,7 @@ def raw_server() -> RawServer:
     """Serve by hand: ``async with raw_server(talk) as port``."""
 
     @asynccontextmanager
-    async def serve(talk: Talk, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    async def serve(talk: Talk, context: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
         tasks: set[asyncio.Task[None]] = set()
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -27,6 +27,8 @@ def raw_server() -> RawServer:
             tasks.add(task)
             try:
                 await talk(reader, writer)
+            except (OSError, EOFError, asyncio.CancelledError):
+                pass  # the client left, or the test is over
             finally:
                 writer.transport.abort()
 

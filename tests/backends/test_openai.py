@@ -12,6 +12,7 @@ import pytest
 from puckstream.backends.base import Backend, Chunk, Request, Resources, Usage
 from puckstream.backends.openai import OpenAI
 from puckstream.errors import InvalidOption, MissingKey, StreamError
+from puckstream.testing.builtin_scripts import BUILTIN_SCRIPTS
 from puckstream.testing.model_server import ModelServer
 from puckstream.testing.script import Fault, Script, ToolCall
 
@@ -30,11 +31,15 @@ async def answer(backend: Backend, resources: Resources, request: Request = ASK)
 async def failure(backend: Backend, request: Request = ASK) -> tuple[StreamError, list[Chunk]]:
     """Return the error with which an answer ended, and the chunks before."""
     resources, got = Resources(), list[Chunk]()
+
+    async def read() -> None:
+        async with backend.open(request, resources) as chunks:
+            async for chunk in chunks:
+                got.append(chunk)
+
     try:
         with pytest.raises(StreamError) as caught:
-            async with backend.open(request, resources) as chunks:
-                async for chunk in chunks:
-                    got.append(chunk)  # noqa: PERF401  what came before the error counts
+            await read()
     finally:
         await resources.aclose()
     return caught.value, got
@@ -154,10 +159,14 @@ async def test_an_error_of_the_reader_passes_and_the_answer_is_closed() -> None:
     async with ModelServer(Script(text="a b c"), gated=True) as server:
         resources = Resources()
         server.release(1)
-        with pytest.raises(KeyError, match="mine"):
+
+        async def read() -> None:
             async with client(server).open(ASK, resources) as chunks:
                 async for _ in chunks:
                     raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            await read()
         await server.wait_closed("req-1")
         await resources.aclose()
 
@@ -196,35 +205,28 @@ async def test_many_connections_are_spread_and_each_stream_gets_its_own_answer()
 
 
 @pytest.mark.parametrize(
-    ("model", "kind", "status", "retryable", "retry_after", "message"),
+    ("model", "kind", "status", "retryable", "message"),
     [
-        ("rate-limited", "rate_limit", 429, True, 1.0, "Rate limit reached: one harbour"),
-        ("overloaded", "overloaded", 503, True, None, "All lamps are lit"),
-        ("broken", "server", 500, True, None, "The lamp went out"),
-        ("unauthorized", "auth", 401, False, None, "Incorrect API key"),
-        ("cut-before-head", "connection", None, True, None, "cut the connection"),
-        ("cut", "connection", None, True, None, "cut the connection"),
-        ("error-after-200", "overloaded", None, True, None, "The oil ran out"),
-        ("malformed", "parse", None, False, None, "cannot read a chunk"),
+        ("rate-limited", "rate_limit", 429, True, "Rate limit reached: one harbour"),
+        ("overloaded", "overloaded", 503, True, "All lamps are lit"),
+        ("broken", "server", 500, True, "The lamp went out"),
+        ("unauthorized", "auth", 401, False, "Incorrect API key"),
+        ("cut-before-head", "connection", None, True, "cut the connection"),
+        ("cut", "connection", None, True, "cut the connection"),
+        ("error-after-200", "overloaded", None, True, "The oil ran out"),
+        ("malformed", "parse", None, False, "cannot read a chunk"),
     ],
 )
 async def test_a_fault_is_told_as_what_it_is(
-    model: str,
-    kind: str,
-    status: int | None,
-    retryable: bool,
-    retry_after: float | None,
-    message: str,
+    model: str, kind: str, status: int | None, retryable: bool, message: str
 ) -> None:
-    from puckstream.testing.builtin_scripts import BUILTIN_SCRIPTS
-
     script = BUILTIN_SCRIPTS[model]
     fault = script.fault
     assert fault is not None
     async with ModelServer({model: Script(text=script.text, fault=fault)}) as server:
         error, chunks = await failure(client(server, model))
         assert (error.kind, error.status, error.retryable) == (kind, status, retryable)
-        assert error.retry_after == retry_after
+        assert error.retry_after == fault.retry_after
         assert message in error.message
         assert error.provider == "openai"
         assert all(chunk.type == "content" for chunk in chunks)
@@ -379,8 +381,9 @@ def test_a_key_is_never_printed() -> None:
 def test_an_impossible_option_is_named_and_its_secret_is_not(
     options: dict[str, Any], message: str
 ) -> None:
+    given: dict[str, Any] = {"base_url": "http://h/v1", **options}
     with pytest.raises(InvalidOption, match=message) as caught:
-        OpenAI("m", **{"base_url": "http://h/v1", **options})
+        OpenAI("m", **given)
     assert "pass" not in str(caught.value)
     assert "sk-" not in str(caught.value)
 

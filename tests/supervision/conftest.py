@@ -246,13 +246,13 @@ class Stage:
         """Have the ``on_stop`` of a `Trapper` wait."""
         return self.gates.setdefault(name, Gate())
 
-    def worker(self, name: Any, **options: Any) -> ChildSpec:
+    def worker(self, name: Any, /, **options: Any) -> ChildSpec:
         return child(Worker, self, name, id=name, **options)
 
-    def workers(self, names: str, **options: Any) -> list[ChildSpec]:
+    def workers(self, names: str, /, **options: Any) -> list[ChildSpec]:
         return [self.worker(name, **options) for name in names]
 
-    def trapper(self, name: Any, **options: Any) -> ChildSpec:
+    def trapper(self, name: Any, /, **options: Any) -> ChildSpec:
         return child(Trapper, self, name, id=name, **options)
 
     def spawn(self, actor_class: type[Actor], *args: Any, **kwargs: Any) -> Any:
