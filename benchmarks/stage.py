@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import traceback
+from pathlib import Path
 
 from benchmarks import catalogue, gauge
 
@@ -29,8 +30,9 @@ def main(workload_name: str, subject_name: str) -> None:
         try:
             answer: object = {"sample": dict(subject.run(int(line)))}
         except Exception as error:  # noqa: BLE001  # a subject that fails is a row of the table
-            traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {error}"}
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(last.filename).name}:{last.lineno}"
+            answer = {"error": f"{type(error).__name__}: {error} ({place})"}
         print(json.dumps(answer), file=answers)
 
 

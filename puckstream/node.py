@@ -147,7 +147,8 @@ class Node:
             self._desk.service,
         )
         try:
-            self._root = lifecycle.spawn(system, Supervisor, (self._root_children(),), {})
+            root_args = (self._root_children(), self._give_up)
+            self._root = lifecycle.spawn(system, _Root, root_args, {})
             extra = self._root._extra
             if self._root._state == STARTING and extra is not None and extra.started is not None:
                 await extra.started
@@ -156,11 +157,14 @@ class Node:
             raise
         self._root._on_death(self._root_ended)
 
-    def _root_ended(self, _ref: ActorRef[Any], reason: ExitReason) -> None:
-        """Leave nobody waiting if the root gave up: every stream gets its terminal event."""
+    def _give_up(self) -> None:
+        logger.critical("%s: its supervisors gave up; the node is down", self.name)
+        self._desk.end_rest(_node_down())
+
+    def _root_ended(self, _ref: ActorRef[Any], _reason: ExitReason) -> None:
+        """Leave nobody waiting if the root gave up, or was killed."""
         if self._ending is None:
-            logger.critical("%s: its root supervisor gave up (%s)", self.name, reason)
-            self._clear_up(StreamError("node_down", "the node's supervisors gave up"))
+            self._clear_up(_node_down())
 
     def _clear_up(self, how: StreamError | Literal["shutdown"]) -> None:
         """End what is left of the streams, and tell their subscribers, without a supervisor."""
@@ -447,6 +451,23 @@ class Node:
     def _open_desk(self) -> Desk:
         self._open()
         return self._desk
+
+
+class _Root(Supervisor):
+    """The root of the tree, which says so before it gives up."""
+
+    def __init__(self, children: Iterable[ChildSpec], giving_up: Callable[[], None]) -> None:
+        super().__init__(children)
+        self._giving_up = giving_up
+
+    def finish(self, reason: object = "normal") -> None:
+        """End the streams as failed; stopping their supervisor would call it a shutdown."""
+        self._giving_up()
+        super().finish(reason)
+
+
+def _node_down() -> StreamError:
+    return StreamError("node_down", "the node's supervisors gave up")
 
 
 async def _all_stopped(

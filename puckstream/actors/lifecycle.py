@@ -37,6 +37,7 @@ __all__ = [
     "return_to_sender",
     "spawn",
     "terminate",
+    "told_to_asker",
 ]
 
 logger = logging.getLogger("puckstream.actors")
@@ -186,6 +187,20 @@ def _on_start_finished(ref: ActorRef[Any], _value: Any, error: BaseException | N
 
 
 # -- end
+
+
+def told_to_asker(ref: ActorRef[Any], error: BaseException) -> BaseException:
+    """Return what an asker gets when a handler raised ``error``.
+
+    What is not an ``Exception`` means something to whoever it is raised in: a cancellation would
+    pass for the asker's own, and ``SystemExit`` would end its program.
+    """
+    if isinstance(error, Exception):
+        return error
+    msg = f"{ref} ended before it replied: {type(error).__name__}"
+    dead = ActorDeadError(msg)
+    dead.__cause__ = error
+    return dead
 
 
 def crash(system: Scheduler, ref: ActorRef[Any], error: BaseException) -> None:

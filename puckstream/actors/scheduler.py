@@ -334,7 +334,7 @@ class Scheduler:
                 logger.info("Exception returned from %s to caller:", ref, exc_info=error)
                 reply._reject(error)
                 return
-            reply._reject(error)
+            reply._reject(lifecycle.told_to_asker(ref, error))
         if ref._state < STOPPING:
             if ref._state == EXITING and isinstance(error, asyncio.CancelledError):
                 lifecycle.terminate(self, ref, ref._reason or KILLED, None)

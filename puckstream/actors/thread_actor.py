@@ -253,7 +253,7 @@ class ThreadRef(ActorRef[Any]):
                 request.reply._reject(error.error)
             return True
         if request is not None:
-            request.reply._reject(error)
+            request.reply._reject(lifecycle.told_to_asker(self, error))
             if isinstance(error, Exception) and actor.ask_errors == "reply":
                 logger.info("Exception returned from %s to caller:", self, exc_info=error)
                 return True

@@ -8,6 +8,7 @@ answer; so does the end of the response, if a ``finish_reason`` has come.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
@@ -20,18 +21,18 @@ from puckstream.errors import StreamError
 __all__ = ["ChatDecoder"]
 
 
-class _Function(msgspec.Struct):
+class _Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-class _ToolCall(msgspec.Struct):
+class _ToolCall(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning: str | None = None  # vLLM, Ollama, OpenRouter
     reasoning_content: str | None = None  # llama.cpp, DeepSeek, Qwen
@@ -39,14 +40,14 @@ class _Delta(msgspec.Struct):
     tool_calls: list[_ToolCall] | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int = 0
     delta: _Delta | None = None
     finish_reason: str | None = None
     logprobs: Any = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     id: str | None = None
     object: str | None = None
     model: str | None = None
@@ -68,6 +69,7 @@ class _Tool:
 
 
 _EXCERPT = 80
+_NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: most chunks are text and no more
 _DECODER = msgspec.json.Decoder(_Event)
 
 
@@ -114,19 +116,20 @@ class ChatDecoder:
             self._model = said.model
         if said.id:
             self._id = said.id
-        extra: dict[str, Any] = {}
+        extra = _NOTHING
         if said.usage is not None:
             self._usage = said.usage
-            extra["usage"] = _usage(said.usage)
+            extra = {**extra, "usage": _usage(said.usage)}
         if said.timings is not None:
-            self._timings = extra["timings"] = said.timings
+            self._timings = said.timings
+            extra = {**extra, "timings": said.timings}
         chunks: list[Chunk] = []
         for choice in said.choices or ():
             if choice.finish_reason is not None:
                 self._finish_reason = choice.finish_reason
+            if choice.logprobs is not None:
+                extra = {**extra, "logprobs": choice.logprobs}
             if choice.delta is not None:
-                if choice.logprobs is not None:
-                    extra["logprobs"] = choice.logprobs
                 self._read(choice.delta, extra, chunks)
         return chunks
 

@@ -250,7 +250,9 @@ class DynamicSupervisor(Actor):
         spec, attempts, restarts = self._waiting[ref]
         self._waiting[ref] = _Waiting(spec, attempts + 1, restarts)
         if spec.backoff is None:
-            self.actor_ref._deliver(_TryAgain(ref))
+            # By way of the loop, so that a restart that keeps failing at once starves nobody.
+            own = self.actor_ref
+            own._system.loop.call_soon(own._deliver, _TryAgain(ref))
         else:
             delay = spec.backoff.delay(attempts, random.random())  # jitter, no secret
             self.send_after(delay, _TryAgain(ref))

@@ -271,7 +271,9 @@ class Supervisor(Actor):
         if delay:
             self.send_after(delay, _TryAgain(retry))
         else:
-            self.actor_ref._deliver(_TryAgain(retry))
+            # By way of the loop, so that a restart that keeps failing at once starves nobody.
+            ref = self.actor_ref
+            ref._system.loop.call_soon(ref._deliver, _TryAgain(retry))
 
 
 def _result_of(result: list[Started | Ignore | StartFailed]) -> Any:

@@ -53,6 +53,21 @@ class Bench:
                 self.got.append(chunk.content)
                 self.progress.set()
 
+    async def running(self, number: int, tokens: int = 0) -> None:
+        """Wait until the server has sent ``tokens`` tokens of that request."""
+        await self.server.wait_record(
+            lambda record: record.id == f"req-{number}" and record.tokens_sent == tokens
+        )
+
+    async def ended(self, number: int) -> None:
+        await self.server.wait_record(
+            lambda record: record.id == f"req-{number}" and record.ended is not None
+        )
+
+    async def got_all(self, count: int, text: str | None = None) -> None:
+        """Wait until ``count`` chunks have come, or ``count`` times ``text``."""
+        await self.until(lambda: (len(self.got) if text is None else self.got.count(text)) == count)
+
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             self.progress.clear()
@@ -92,10 +107,8 @@ async def test_a_cancel_while_the_upstream_is_silent_closes_it(
         bench = Bench(upstream)
         for number in (1, 2, 3):  # one more than the pool could lose
             task = bench.start(model)
-            await upstream.wait_record(
-                lambda record, n=number: record.id == f"req-{n}" and record.tokens_sent == tokens
-            )
-            await bench.until(lambda n=number: len(bench.got) == tokens * n)
+            await bench.running(number, tokens)
+            await bench.got_all(tokens * number)
             await cancelled(task, repeats)
             record = await upstream.wait_closed(f"req-{number}")
             assert (record.ended, record.tokens_sent) == ("client_closed", tokens)
@@ -112,9 +125,9 @@ async def test_a_cancel_between_two_tokens_closes_the_upstream(
         for number in (1, 2, 3):
             bench.got.clear()
             task = bench.start("gated")
-            await upstream.wait_record(lambda record, n=number: record.id == f"req-{n}")
+            await bench.running(number)
             upstream.release(released)
-            await bench.until(lambda: len(bench.got) == released)
+            await bench.got_all(released)
             await cancelled(task, repeats)
             record = await upstream.wait_closed(f"req-{number}")
             assert (record.ended, record.tokens_sent) == ("client_closed", released)
@@ -132,7 +145,7 @@ async def test_a_cancel_at_the_last_chunk_leaves_the_pool_usable(
         bench = Bench(upstream)
         for number in (1, 2, 3):
             task = bench.start("gated")
-            await bench.until(lambda n=number: bench.got.count("e ") == n)
+            await bench.got_all(number, "e ")
             for _ in range(turns):
                 await asyncio.sleep(0)
             task.cancel()
@@ -141,9 +154,7 @@ async def test_a_cancel_at_the_last_chunk_leaves_the_pool_usable(
                     await asyncio.sleep(0)
                 task.cancel()
             await asyncio.wait({task})
-            await upstream.wait_record(
-                lambda record, n=number: record.id == f"req-{n}" and record.ended is not None
-            )
+            await bench.ended(number)
         await bench.check_the_pool_still_works()
 
 

@@ -157,7 +157,7 @@ async def test_a_handshake_that_nobody_answers_gives_up_and_closes(raw_server: A
         await stream.aclose()
 
 
-@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("turns", range(1, 9))
 @pytest.mark.parametrize("again", [0, 2])
 async def test_a_cancel_in_the_handshake_closes_the_connection(
     turns: int, again: int, raw_server: Any

@@ -177,7 +177,8 @@ class Worker(Actor):
         outcome = outcomes.popleft() if outcomes else None
         if isinstance(outcome, BaseException):
             self.stage.note("fail", self.name)
-            raise outcome
+            # Raised many times, it would drag an ever longer traceback along.
+            raise outcome.with_traceback(None)
         if isinstance(outcome, Gate):
             return self._start_slowly(outcome)
         return self._started()

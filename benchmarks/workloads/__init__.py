@@ -1,0 +1,3 @@
+"""The workloads, one per file."""
+
+__all__: list[str] = []

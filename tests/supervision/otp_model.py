@@ -1,0 +1,497 @@
+"""A pure model of supervision, written from docs/otp.md and from nothing else.
+
+No actor, no loop, no clock: time is a number, an actor is a `Proc`, a supervisor's mailbox is a
+queue that one loop empties. It shares no line with what it checks.
+
+Only one supervisor acts at a time, so what happens has one order, except where OTP leaves it
+open: the ends of a dynamic supervisor's children are a `Bag`, and those of the orphans of a killed
+supervisor are kept apart, in `Model.loose`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from typing import Any
+
+from tests.supervision.otp_spec import CLASSIFIED, EXPECTED, Delay, Op, Spec
+
+__all__ = ["Ambiguous", "Bag", "Model", "Proc", "Slot", "Sup"]
+
+Entry = tuple[Any, ...]
+
+
+class Ambiguous(Exception):
+    """Two supervisors would act at one time, and the order is nobody's business."""
+
+
+class Bag(list[Entry]):
+    """Entries that stand together in any order."""
+
+
+class Proc:
+    """An actor that was started, and may have ended."""
+
+    def __init__(self, spec: Spec, number: int, boss: Sup | None) -> None:
+        self.spec = spec
+        self.number = number
+        self.boss = boss
+        self.alive = True
+        self.linked = boss is not None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.spec.name, self.number
+
+
+class Slot:
+    """A supervisor's knowledge of one child."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.proc: Proc | None = None
+        self.old: Proc | None = None
+        self.restarting = False
+        self.token = 0
+        self.attempts = 0
+        self.restarts = 0
+        self.started_at = 0.0
+
+    @property
+    def state(self) -> str:
+        if self.restarting:
+            return "restarting"
+        return "stopped" if self.proc is None else "running"
+
+    def occupy(self, proc: Proc, now: float) -> None:
+        self.vacate()
+        self.proc, self.started_at = proc, now
+
+    def vacate(self) -> None:
+        if self.proc is not None:
+            self.old = self.proc
+        self.proc, self.restarting, self.token = None, False, 0
+
+
+class Sup(Proc):
+    """A supervisor, static or dynamic."""
+
+    def __init__(self, spec: Spec, number: int, boss: Sup | None) -> None:
+        super().__init__(spec, number, boss)
+        self.slots: list[Slot] = []
+        self.restarts: list[float] = []
+        self.mailbox: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+
+    @property
+    def dynamic(self) -> bool:
+        return self.spec.kind == "dynamic"
+
+    def find(self, name: str) -> Slot | None:
+        return next((slot for slot in self.slots if slot.spec.name == name), None)
+
+    def rows(self) -> list[tuple[str, int | None, str]]:
+        rows = [
+            (slot.spec.name, None if slot.proc is None else slot.proc.number, slot.state)
+            for slot in self.slots
+        ]
+        return sorted(rows, key=repr) if self.dynamic else rows
+
+    def counts(self) -> tuple[int, int, int, int]:
+        running = [slot for slot in self.slots if slot.proc is not None]
+        if not self.dynamic:  # S32: one that died unnoticed has a ref, but is not active
+            running = [slot for slot in running if slot.proc is not None and slot.proc.alive]
+        workers = sum(slot.spec.kind == "worker" for slot in self.slots)
+        return len(self.slots), len(running), len(self.slots) - workers, workers
+
+    def in_window(self, now: float) -> int:
+        return sum(at >= now - self.spec.period for at in self.restarts)
+
+
+class Model:
+    """A tree of supervisors under ``spec``, and all that happens to it."""
+
+    def __init__(self, spec: Spec, now: float) -> None:
+        self.now = now
+        self.busy_until = now
+        self.journal: list[Any] = []
+        self.loose: list[Entry] = []
+        self.plans: defaultdict[str, deque[str]] = defaultdict(deque)
+        self.numbers: Counter[str] = Counter()
+        self.latest: dict[str, Proc] = {}
+        self.timers: list[tuple[float, int, Sup, Slot]] = []
+        self.results: list[Any] = []
+        self.tokens = 0
+        self.active: deque[Sup] = deque()
+        started = self.start(spec, None)
+        self.top = started if isinstance(started, Sup) else None
+
+    # -- life and death
+
+    def start(self, spec: Spec, boss: Sup | None) -> Proc | str:
+        """Start a child, and return it, or *ignore* or *fail*. S8, S9."""
+        self.numbers[spec.name] += 1
+        number = self.numbers[spec.name]
+        if spec.kind != "worker":
+            return self.boot(Sup(spec, number, boss))
+        plan = self.plans[spec.name]
+        outcome = plan.popleft() if plan else "start"
+        if outcome == "ignore" and "function" not in spec.start:
+            outcome = "fail"
+        self.journal.append((outcome, spec.name, number))
+        if outcome != "start":
+            return outcome
+        proc = self.latest[spec.name] = Proc(spec, number, boss)
+        return proc
+
+    def boot(self, sup: Sup) -> Proc | str:
+        """Start a supervisor: its children in order, or none of them. S8, S10, S11."""
+        self.journal.append(("boot", *sup.key))
+        for spec in sup.spec.children:
+            outcome = self.start(spec, sup)
+            if outcome == "fail":
+                sup.linked = False
+                self.terminate(sup, "shutdown")
+                return "fail"
+            self.place(sup, Slot(spec), outcome)
+        self.latest[sup.spec.name] = sup
+        return sup
+
+    def place(self, sup: Sup, slot: Slot, outcome: Proc | str) -> None:
+        """Enter a child that was started for the first time, or ignored its start. S10."""
+        if isinstance(outcome, Proc):
+            slot.occupy(outcome, self.now)
+        elif sup.dynamic or slot.spec.restart == "temporary":
+            return
+        sup.slots.append(slot)
+
+    def end(self, proc: Proc, reason: str) -> None:
+        """An actor is dead, and its supervisor is told if they are linked."""
+        proc.alive = False
+        self.journal.append(("end", *proc.key, reason))
+        boss = proc.boss
+        if proc.linked and boss is not None:
+            self.post(boss, self.exited, proc, reason)
+        if isinstance(proc, Sup):
+            for handler, arguments in proc.mailbox:
+                if handler == self.request:
+                    self.results[arguments[0]] = "ActorDeadError"
+            proc.mailbox.clear()
+
+    def kill(self, proc: Proc) -> None:
+        """End an actor at once; what a supervisor leaves behind gets the signal. S31, S35."""
+        self.end(proc, "killed")
+        if isinstance(proc, Sup):
+            for slot in proc.slots:
+                child = slot.proc
+                if child is not None and child.alive and child.linked:
+                    self.orphan(child)
+
+    def orphan(self, proc: Proc) -> None:
+        """The supervisor of ``proc`` was killed: it ends in its own way, in its own time."""
+        begin, journal, self.journal = self.now, self.journal, []
+        proc.linked = False
+        if isinstance(proc, Sup):
+            self.terminate(proc, "killed")
+        else:
+            self.wait(proc.spec.linger if proc.spec.traps else 0.0)
+            self.end(proc, "killed")
+        self.loose += flat(self.journal)
+        self.busy_until = max(self.busy_until, self.now)
+        self.now, self.journal = begin, journal
+
+    def stop(self, proc: Proc, shutdown: Any) -> None:
+        """Stop a child as its spec says, and wait until it is down. S31, S32."""
+        proc.linked = False
+        if not proc.alive:
+            return
+        if shutdown == "brutal_kill":
+            self.kill(proc)
+        elif isinstance(proc, Sup):
+            self.terminate(proc, "shutdown")
+        elif shutdown is not None and proc.spec.traps and proc.spec.linger > shutdown:
+            self.wait(shutdown)
+            self.end(proc, "killed")
+        else:
+            self.wait(proc.spec.linger if proc.spec.traps else 0.0)
+            self.end(proc, "shutdown")
+
+    def terminate(self, sup: Sup, reason: str) -> None:
+        """End a supervisor in order: all children first. S30."""
+        running = [slot for slot in sup.slots if slot.proc is not None]
+        if sup.dynamic:
+            self.stop_together(running)
+        else:
+            for slot in reversed(running):
+                self.stop_slot(slot)
+        self.end(sup, reason)
+
+    def stop_together(self, slots: list[Slot]) -> None:
+        begin, last, journal = self.now, self.now, self.journal
+        together = Bag()
+        for slot in slots:
+            self.now, self.journal = begin, []
+            self.stop_slot(slot)
+            last = max(last, self.now)
+            together += flat(self.journal)
+        self.now, self.journal = last, journal
+        self.journal.append(together)
+
+    def stop_slot(self, slot: Slot) -> None:
+        proc = slot.proc
+        slot.vacate()
+        if proc is not None:
+            self.stop(proc, slot.spec.shutdown)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        if seconds:
+            self.check_time(self.now)
+
+    def check_time(self, until: float) -> None:
+        if any(due <= until for due, *_ in self.pending()):
+            raise Ambiguous
+
+    # -- a child ended
+
+    def exited(self, sup: Sup, proc: Proc, reason: str) -> None:
+        """Decide what the end of a child means. S14, S15, S17, S36."""
+        slot = next((slot for slot in sup.slots if slot.proc is proc), None)
+        if slot is None:
+            return
+        slot.vacate()
+        verdict = verdict_on(sup.spec, slot.spec, reason)
+        if verdict == "restart":
+            backoff = slot.spec.backoff
+            if backoff is None:
+                self.attempt(sup, slot)
+                return
+            if self.now - slot.started_at >= backoff.reset_after:
+                slot.attempts = 0
+            self.later(sup, slot)
+        elif verdict == "escalate":
+            self.drop(sup, slot)
+            self.terminate(sup, reason)
+        else:
+            self.drop(sup, slot)
+            if slot.spec.significant and is_last(sup):
+                self.terminate(sup, "shutdown")
+
+    @staticmethod
+    def drop(sup: Sup, slot: Slot) -> None:
+        slot.vacate()
+        if sup.dynamic or slot.spec.restart == "temporary":
+            sup.slots.remove(slot)
+
+    def attempt(self, sup: Sup, slot: Slot) -> None:
+        """Try to restart a child, and its group. S19, S20, S24 to S27."""
+        sup.restarts = [at for at in sup.restarts if at >= self.now - sup.spec.period]
+        sup.restarts.append(self.now)
+        if len(sup.restarts) > sup.spec.intensity:
+            self.drop(sup, slot)
+            self.terminate(sup, "shutdown")
+            return
+        at = sup.slots.index(slot)
+        first = {"one_for_one": at, "rest_for_one": at, "one_for_all": 0}[sup.spec.strategy]
+        last = at + 1 if sup.spec.strategy == "one_for_one" else len(sup.slots)
+        group = sup.slots[first:last]
+        for member in reversed(group):
+            self.stop_slot(member)
+        for member in group:
+            if member is not slot and member.spec.restart == "temporary":
+                sup.slots.remove(member)
+        for member in [member for member in group if member in sup.slots]:
+            outcome = self.start(member.spec, sup)
+            if isinstance(outcome, Proc):
+                member.occupy(outcome, self.now)
+                member.restarts += 1
+            elif outcome == "fail":
+                self.later(sup, member)
+                return
+            elif sup.dynamic:
+                sup.slots.remove(member)
+
+    def later(self, sup: Sup, slot: Slot) -> None:
+        """Have another try, behind the requests that wait, or after the back-off. S21."""
+        self.tokens += 1
+        slot.restarting, slot.token = True, self.tokens
+        backoff = slot.spec.backoff
+        if backoff is None:
+            self.post(sup, self.retry, slot, self.tokens)
+        else:
+            delay = delay_of(backoff, slot.attempts)
+            slot.attempts += 1
+            self.timers.append((self.now + delay, self.tokens, sup, slot))
+
+    def retry(self, sup: Sup, slot: Slot, token: int) -> None:
+        if slot in sup.slots and slot.token == token:
+            slot.vacate()
+            self.attempt(sup, slot)
+
+    def pending(self) -> list[tuple[float, int, Sup, Slot]]:
+        self.timers = [
+            timer
+            for timer in self.timers
+            if timer[2].alive and timer[3] in timer[2].slots and timer[3].token == timer[1]
+        ]
+        return self.timers
+
+    # -- requests
+
+    def request(self, sup: Sup, index: int, name: str, argument: Any) -> None:
+        self.results[index] = getattr(self, name)(sup, argument)
+
+    def which_children(self, sup: Sup, _argument: None) -> Any:
+        return sup.rows()
+
+    def count_children(self, sup: Sup, _argument: None) -> Any:
+        return sup.counts()
+
+    def start_child(self, sup: Sup, spec: Spec) -> Any:
+        present = None if sup.dynamic else sup.find(spec.name)
+        if present is not None:
+            return "ChildPresent" if present.proc is None else "ChildRunning"
+        limit = sup.spec.max_children
+        if limit is not None and len(sup.slots) >= limit:
+            return "TooManyChildren"
+        outcome = self.start(spec, sup)
+        if outcome == "fail":
+            return "StartFailed"
+        self.place(sup, Slot(spec), outcome)
+        return outcome.key if isinstance(outcome, Proc) else None
+
+    def restart_child(self, sup: Sup, name: str) -> Any:
+        slot = sup.find(name)
+        if slot is None:
+            return "ChildNotFound"
+        if slot.state != "stopped":
+            return "ChildRestarting" if slot.restarting else "ChildRunning"
+        outcome = self.start(slot.spec, sup)
+        if outcome == "fail":
+            return "StartFailed"
+        if isinstance(outcome, Proc):
+            slot.occupy(outcome, self.now)
+            return outcome.key
+        return None
+
+    def delete_child(self, sup: Sup, name: str) -> Any:
+        slot = sup.find(name)
+        if slot is None:
+            return "ChildNotFound"
+        if slot.state != "stopped":
+            return "ChildRestarting" if slot.restarting else "ChildRunning"
+        sup.slots.remove(slot)
+        return None
+
+    def terminate_child(self, sup: Sup, which: Any) -> Any:
+        """Stop a child, by name (static) or key (dynamic); also one that is restarting. S34."""
+        if sup.dynamic:
+            found = [slot for slot in sup.slots if key_of(slot) == which]
+            slot = found[0] if found else None
+        else:
+            slot = sup.find(which)
+        if slot is None:
+            return "ChildNotFound"
+        self.stop_slot(slot)
+        self.drop(sup, slot)
+        return None
+
+    # -- what happens
+
+    def post(self, sup: Sup, handler: Callable[..., Any], *arguments: Any) -> None:
+        if sup.alive:
+            sup.mailbox.append((handler, arguments))
+            self.active.append(sup)
+
+    def happen(self, op: Op) -> None:
+        """Let one thing happen; its consequences come with `run`."""
+        match op:
+            case ("plan", name, *outcomes):
+                self.plans[name].extend(outcomes)
+            case ("noise", _):
+                pass
+            case ("end", name, reason):
+                proc = self.latest[name]
+                if proc.alive and reason == "killed":
+                    self.kill(proc)
+                elif proc.alive:
+                    self.end(proc, reason)
+            case ("unlink", name):
+                self.latest[name].linked = False
+            case ("ask", name, request, argument):
+                self.results.append("ActorDeadError")
+                index = len(self.results) - 1
+                self.post(self.sup(name), self.request, index, request, argument)
+            case ("stop", name, reason):
+                self.post(self.sup(name), self.terminate, reason)
+            case ("advance", seconds):
+                self.advance(self.now + seconds)
+            case _:
+                raise ValueError(op)
+
+    def sup(self, name: str) -> Sup:
+        sup = self.latest[name]
+        assert isinstance(sup, Sup)
+        return sup
+
+    def run(self) -> None:
+        """Let everything follow that does."""
+        while self.active:
+            sup = self.active.popleft()
+            if sup.alive and sup.mailbox:
+                handler, arguments = sup.mailbox.popleft()
+                if sup.mailbox:
+                    self.active.appendleft(sup)
+                handler(sup, *arguments)
+        if self.busy_until > self.now:
+            self.check_time(self.busy_until)
+        self.now = self.busy_until = max(self.now, self.busy_until)
+
+    def advance(self, until: float) -> None:
+        self.run()
+        while pending := [timer for timer in self.pending() if timer[0] <= until]:
+            timer = min(pending, key=lambda timer: timer[:2])
+            self.timers.remove(timer)
+            due, token, sup, slot = timer
+            self.now = self.busy_until = max(self.now, due)
+            self.post(sup, self.retry, slot, token)
+            self.run()
+        self.now = self.busy_until = max(self.now, until)
+
+    def sups(self) -> list[Sup]:
+        """Return the supervisors that live, a parent before its children."""
+        found = [] if self.top is None or not self.top.alive else [self.top]
+        for sup in found:
+            procs = (slot.proc for slot in sup.slots)
+            found += [proc for proc in procs if isinstance(proc, Sup) and proc.alive]
+        return found
+
+
+def verdict_on(flags: Spec, spec: Spec, reason: str) -> str:
+    """Say what follows a child's own end, by its restart type and the reason. S14."""
+    if spec.restart == "temporary" or (spec.restart == "transient" and reason in EXPECTED):
+        return "stop"
+    return CLASSIFIED.get(reason, "restart") if flags.classify else "restart"
+
+
+def is_last(sup: Sup) -> bool:
+    """Whether the end of a significant child just now ends its supervisor. S36."""
+    if sup.spec.auto_shutdown == "all_significant":
+        return not any(slot.spec.significant and slot.state != "stopped" for slot in sup.slots)
+    return bool(sup.spec.auto_shutdown == "any_significant")
+
+
+def delay_of(backoff: Delay, attempts: int) -> float:
+    return min(backoff.max, backoff.min * 2**attempts)
+
+
+def key_of(slot: Slot) -> tuple[str, int] | None:
+    proc = slot.old if slot.restarting else slot.proc
+    return None if proc is None else proc.key
+
+
+def flat(journal: list[Any]) -> list[Entry]:
+    """Return the entries of a journal with its bags opened."""
+    entries: list[Entry] = []
+    for item in journal:
+        entries += item if isinstance(item, Bag) else [item]
+    return entries
