@@ -7,7 +7,7 @@ from threading import get_ident
 from typing import Any
 
 from puckstream.actors._pykka import Stop
-from puckstream.actors.mailbox import Bound, Request
+from puckstream.actors.mailbox import Bound, Request, oldest_to_drop
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.state import STOPPING
 from puckstream.errors import MailboxFull
@@ -24,7 +24,7 @@ class BoundedRef(ActorRef[Any]):
         super().__init__(system, actor_class, id)
         # Messages posted by other threads which the loop has not taken in yet.
         self._on_the_way = 0
-        self._on_the_way_guard = threading.Lock()
+        self._on_the_way_guard = threading.RLock()
 
     @property
     def _bound(self) -> Bound:
@@ -95,7 +95,11 @@ class BoundedRef(ActorRef[Any]):
                 return
             box = self._box
             assert box is not None
-            self._drop(box.popleft(), full)
+            index = oldest_to_drop(box)
+            if index is not None:
+                oldest = box[index]
+                del box[index]
+                self._drop(oldest, full)
         self._deliver(message)
 
     def _drop(self, message: Any, full: MailboxFull) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ _enter, _leave = asyncio.tasks._enter_task, asyncio.tasks._leave_task
 class Driver:
     """Runs the coroutines of one engine's actors. Belongs to the loop's thread."""
 
-    __slots__ = ("_spare", "_system")
+    __slots__ = ("_context", "_spare", "_system")
 
     def __init__(self, system: Scheduler) -> None:
         self._system = system
+        self._context = contextvars.copy_context()
         self._spare: Vessel | None = None
 
     def drive(
@@ -41,7 +43,11 @@ class Driver:
         """
         system = self._system
         loop = system.loop
-        vessel, self._spare = self._spare or Vessel(loop), None
+        vessel, self._spare = self._spare, None
+        if vessel is None or vessel.spoilt:
+            if vessel is not None:
+                vessel.abandon()
+            vessel = Vessel(loop, self._context)
         # Nested calls run inside their caller's task, which is current until now.
         outer = asyncio.current_task(loop) if system.depth else None
         if outer is not None:
@@ -80,8 +86,8 @@ class Driver:
         return True
 
     def _keep(self, vessel: Vessel) -> None:
-        """Keep an unused vessel for the next handler, unless somebody has cancelled it."""
-        if self._spare is None and not vessel.spoilt and not self._system.closed:
+        """Keep an unused vessel for the next handler."""
+        if self._spare is None and not self._system.closed:
             self._spare = vessel
         else:
             vessel.abandon()
@@ -91,7 +97,7 @@ class Driver:
     ) -> None:
         """Have a task of its own run a coroutine of ``ref`` that has not begun."""
         system = self._system
-        vessel = Vessel(system.loop)
+        vessel = Vessel(system.loop, self._context)
         ref._ensure_extra().vessel = vessel
         context = ref._context or system.new_context(ref)
         vessel.take_over(ref, coroutine, context, finished, begun=False)

@@ -27,11 +27,12 @@ logger = logging.getLogger("puckstream.actors")
 class Inbound:
     """The queue from all threads to the loop."""
 
-    __slots__ = ("_system", "_woken", "entries")
+    __slots__ = ("_over", "_system", "_woken", "entries")
 
     def __init__(self, system: Scheduler) -> None:
         self._system = system
         self._woken = False
+        self._over = False
         self.entries: deque[tuple[Any, ...]] = deque()
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
@@ -58,13 +59,14 @@ class Inbound:
         self._woken = True
         system = self._system
         if system.closed:
-            self.refuse()
+            if self._over:
+                self._refuse()
             msg = "the node has shut down"
             raise NodeNotRunning(msg)
         try:
             system.loop.call_soon_threadsafe(system.turn)
         except RuntimeError:
-            self.refuse()
+            self._refuse()
             msg = "the node's event loop is closed"
             raise NodeNotRunning(msg) from None
 
@@ -74,6 +76,9 @@ class Inbound:
         self._woken = False
         entries = self.entries
         for _ in range(len(entries)):
+            if not entries:
+                # An operation has killed a thread's actor, and with that taken in the rest.
+                return
             entry = entries.popleft()
             ref = entry[0]
             if ref is None:
@@ -84,7 +89,17 @@ class Inbound:
             elif not ref._deliver(entry[1]):
                 lifecycle.return_to_sender(self._system, ref, entry[1])
 
-    def refuse(self) -> None:
+    def close(self) -> None:
+        """Take in the last entries, of threads that saw the node running. On the loop's thread.
+
+        Every actor is dead by now, so that each is answered. Threads that come later are told at
+        once.
+        """
+        while self.entries:
+            self.accept()
+        self._over = True
+
+    def _refuse(self) -> None:
         """Answer what nobody will take in any more."""
         entries = self.entries
         while entries:

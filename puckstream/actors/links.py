@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from puckstream.actors.signals import NO_ACTOR, Down, Exit, ExitReason, Kill, ParentExit
-from puckstream.actors.state import DEAD
+from puckstream.actors.state import DEAD, STOPPING
 
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
@@ -46,12 +46,12 @@ def disown(child: ActorRef[Any]) -> None:
 
 
 def link(system: Scheduler, one: ActorRef[Any], other: ActorRef[Any]) -> None:
-    """Link two actors; linking twice is linking once.
+    """Link two actors; linking twice is linking once, and so is linking parent and child.
 
     Raises:
         ActorDeadError: if ``other`` is dead and ``one`` does not trap exits (OTP ``noproc``).
     """
-    if one is other:
+    if one is other or one._state >= STOPPING or one._parent is other or other._parent is one:
         return
     if other._state == DEAD:
         if one._actor is not None and one._actor.trap_exit:
@@ -66,18 +66,24 @@ def link(system: Scheduler, one: ActorRef[Any], other: ActorRef[Any]) -> None:
 
 
 def unlink(one: ActorRef[Any], other: ActorRef[Any]) -> None:
-    """Remove the link between two actors, that of a child and its parent included."""
+    """Remove the link between two actors, that of a child and its parent included.
+
+    An `Exit` of ``other`` that is still queued at ``one`` is removed.
+    """
     for this, peer in ((one, other), (other, one)):
         if this._parent is peer:
             this._parent = None
         if this._extra is not None and this._extra.links is not None:
             this._extra.links.pop(peer, None)
+    one._forget(lambda message: type(message) is Exit and message.ref is other)
 
 
 def monitor(watcher: ActorRef[Any], target: ActorRef[Any], number: int) -> None:
     """Have ``watcher`` get one `Down` with ``number`` when ``target`` ends."""
     if target._state == DEAD:
         watcher._deliver(Down(number, target, NO_ACTOR))
+        return
+    if watcher._state >= STOPPING:
         return
     extra = target._ensure_extra()
     if extra.monitors is None:
@@ -97,12 +103,7 @@ def demonitor(watcher: ActorRef[Any], number: int) -> None:
         if target._extra is not None and target._extra.monitors is not None:
             target._extra.monitors.pop(number, None)
         return
-    box = watcher._box
-    if box:
-        for message in tuple(box):
-            if type(message) is Down and message.monitor == number:
-                box.remove(message)
-                return
+    watcher._forget(lambda message: type(message) is Down and message.monitor == number)
 
 
 def notify(system: Scheduler, dead: ActorRef[Any], reason: ExitReason) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from puckstream.actors._pykka import Stop
+from puckstream.actors.signals import Down, Exit, ParentExit, TaskDone, TaskFailed
 from puckstream.errors import InvalidOption
 
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
     from puckstream.actors.reply import Reply
 
-__all__ = ["Bound", "DeadLetter", "DeadLetters", "Policy", "Request"]
+__all__ = ["Bound", "DeadLetter", "DeadLetters", "Policy", "Request", "oldest_to_drop"]
 
 Policy = Literal["refuse", "drop_new", "drop_old"]
 """What a full mailbox does: raise `MailboxFull`, drop the newcomer, or drop the oldest."""
@@ -66,10 +69,28 @@ class DeadLetters:
     """The last undelivered messages of a node, and how many there were."""
 
     def __init__(self, keep: int = 100) -> None:
+        self._guard = threading.RLock()  # the threads of actors add to it, too
         self.count = 0
         self.recent: deque[DeadLetter] = deque(maxlen=keep)
 
     def add(self, ref: ActorRef[Any], message: Any, why: str) -> None:
         """Note that ``message`` did not reach ``ref``."""
-        self.count += 1
-        self.recent.append(DeadLetter(ref, message, why))
+        with self._guard:
+            self.count += 1
+            self.recent.append(DeadLetter(ref, message, why))
+
+
+_NEVER_DROPPED = frozenset({Stop, Exit, Down, ParentExit, TaskDone, TaskFailed})
+
+
+def oldest_to_drop(box: deque[Any]) -> int | None:
+    """Return the index of the oldest message that may be dropped from a full mailbox, if any.
+
+    Stop requests, exit signals and the messages of monitors and tasks stay: an actor that lost
+    one would never stop, or wait for ever.
+    """
+    for index, message in enumerate(box):
+        inner = message.message if type(message) is Request else message
+        if type(inner) not in _NEVER_DROPPED:
+            return index
+    return None

@@ -7,6 +7,8 @@ it, refuses to block a thread that runs a loop, and runs no foreign code while i
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import functools
 import sys
 import threading
@@ -37,8 +39,9 @@ class Reply(PykkaFuture[T], Generic[T]):
     """
 
     # One lock for all replies: held for a few bytecodes, and a lock each would cost more than
-    # the rest of the reply.
-    _guard = threading.Lock()
+    # the rest of the reply. Reentrant, because the collector may run a finalizer in those
+    # bytecodes, or a signal its handler, and either may settle a reply.
+    _guard = threading.RLock()
     # The state a reply is born with stands on the class: a request inside the loop is answered
     # in about a microsecond, and storing five attributes would be a third of that.
     _get_hook: Callable[[float | None], Any] | None = None
@@ -182,12 +185,17 @@ class Reply(PykkaFuture[T], Generic[T]):
         return self._outcome()
 
     def _get_from_hook(self, timeout: float | None) -> T:
+        if asyncio._get_running_loop() is not None:
+            raise BlockingCall("get()", "'await reply'")
+        began = time.monotonic()
         if not self._hook_lock.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
             msg = f"{timeout} seconds"
             raise AskTimeout(msg)
         try:
             if not self._state:
                 assert self._get_hook is not None
+                if timeout is not None:
+                    timeout = max(timeout - (time.monotonic() - began), 0.0)
                 self._resolve(self._get_hook(timeout))
         finally:
             self._hook_lock.release()
@@ -215,10 +223,12 @@ class Reply(PykkaFuture[T], Generic[T]):
 
     def _derive(self, compute: Callable[[T], M]) -> Reply[M]:
         derived: Reply[M] = Reply()
+        # The code is its author's: in the context of the settling actor it would act for that one.
+        context = contextvars.copy_context()
 
         def settle() -> None:
             try:
-                derived._resolve(compute(self._outcome()))
+                derived._resolve(context.run(compute, self._outcome()))
             except BaseException as error:  # noqa: BLE001  # whoever waits for it must learn of it
                 derived._reject(error)
 
@@ -270,14 +280,12 @@ class Reply(PykkaFuture[T], Generic[T]):
 
 def _wake(loop: asyncio.AbstractEventLoop, thread: int, arrived: asyncio.Future[None]) -> None:
     if threading.get_ident() == thread:
-        if not arrived.done():
+        if not arrived.done() and not loop.is_closed():
             arrived.set_result(None)
     else:
-        try:
+        # Its loop may be closed; then nobody is left who could be waiting on it.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_wake, loop, thread, arrived)
-        except RuntimeError:
-            # The waiter's loop is closed, and nobody is left who could be waiting on it.
-            return
 
 
 def get_all(replies: Iterable[PykkaFuture[T]], *, timeout: float | None = None) -> list[T]:

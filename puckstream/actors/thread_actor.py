@@ -6,9 +6,11 @@ handshake, links, monitors, death) happens on the node's loop, as for every othe
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
@@ -25,7 +27,7 @@ from puckstream.actors.ref import ActorRef
 from puckstream.actors.scheduler import CURRENT
 from puckstream.actors.signals import KILLED, NORMAL, Crash, ExitReason, Finish, ParentExit
 from puckstream.actors.state import DEAD, EXITING, IDLE, RUNNING, STARTING, STOPPING
-from puckstream.errors import MailboxFull, Refuse, StartFailed
+from puckstream.errors import MailboxFull, NodeNotRunning, Refuse, StartFailed
 
 if TYPE_CHECKING:
     from puckstream.actors.scheduler import Scheduler
@@ -179,15 +181,21 @@ class ThreadRef(ActorRef[Any]):
         except BaseException as error:  # reported to the starter
             if self._ensure_extra().listed:
                 logger.error("Unhandled exception in %s:", self, exc_info=error)
-            self._shut(Crash(error))
-            self._system.post(_thread_start_failed, self, error)
+            if self._shut(Crash(error)):
+                self._report(_thread_start_failed, self, error)
             return
         with self._end:
             if self._state == STARTING:
                 self._state = IDLE
-        self._system.post(_thread_started, self)
+        self._report(_thread_started, self)
         while self._next(actor, self._queue.get()):
             pass
+
+    def _report(self, function: Callable[..., object], *args: Any) -> None:
+        """Have the loop take the next step of this actor's life, if it still has a node."""
+        # Without one it has been killed, perhaps while it blocked, and nobody is left to tell.
+        with contextlib.suppress(NodeNotRunning):
+            self._system.post(function, *args)
 
     def _next(self, actor: ThreadActor, message: Any) -> bool:
         """Handle ``message``, and the control lane ahead of it; false when the actor ends."""
@@ -296,7 +304,7 @@ class ThreadRef(ActorRef[Any]):
                 _no_coroutine(actor.on_failure(type(error), error, error.__traceback__))
         except BaseException as failure:  # noqa: BLE001  # the actor ends all the same
             lifecycle._hook_failed(self, failure)
-        self._system.post(lifecycle._end_tasks, self._system, self)
+        self._report(lifecycle._end_tasks, self._system, self)
 
 
 class ThreadActor(Actor):

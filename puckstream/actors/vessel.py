@@ -9,6 +9,7 @@ they get the task which will drive the handler if it suspends, a spare one stand
 from __future__ import annotations
 
 import asyncio
+import sys
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
@@ -23,18 +24,26 @@ Finished = Callable[["ActorRef[Any]", Any, BaseException | None], None]
 """Called with the actor, the coroutine's value, and its exception if it raised."""
 
 
+# References to a task nobody else has: the vessel's, its wake-up's, the local variable's, the call's.
+_UNSHARED = 4
+
+
 class Vessel:
     """One task, waiting for a coroutine to carry on with."""
 
-    __slots__ = ("_cancelled", "_cargo", "_handed", "_loop", "_started", "task")
+    __slots__ = ("_cancelled", "_cargo", "_context", "_handed", "_loop", "_started", "task")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         self._loop = loop
+        # The task's own context is the engine's: it may be made in one actor and serve another.
+        self._context = context
         self._handed: asyncio.Future[None] = loop.create_future()
         self._cargo: tuple[Any, ...] | None = None
         self._started = False
         self._cancelled = False
-        self.task: asyncio.Task[None] = loop.create_task(self._run(), name="puckstream:spare")
+        self.task: asyncio.Task[None] = loop.create_task(
+            self._run(), name="puckstream:spare", context=context
+        )
 
     def take_over(
         self,
@@ -61,8 +70,12 @@ class Vessel:
 
     @property
     def spoilt(self) -> bool:
-        """Whether somebody who took the spare task for his own has cancelled it."""
-        return self.task.cancelling() > 0 or self.task.done()
+        """Whether somebody who took the spare task for his own still has it, or cancelled it.
+
+        What he does with it later must not hit the handler of another actor.
+        """
+        task = self.task
+        return task.cancelling() > 0 or task.done() or sys.getrefcount(task) > _UNSHARED
 
     def cancel(self) -> None:
         """Cancel the coroutine, also before the task has had its first step."""
@@ -76,7 +89,7 @@ class Vessel:
         """Find another task for a cargo whose own was cancelled before its first step."""
         if self._cargo is not None:
             cargo, self._cargo = self._cargo, None
-            other = Vessel(self._loop)
+            other = Vessel(self._loop, self._context)
             ref, coroutine, context, finished, suspended_on, begun = cargo
             extra = ref._ensure_extra()
             if extra.vessel is self:
@@ -130,11 +143,11 @@ def _carry_on(
     try:
         if not begun:
             suspended_on = context.run(send, None)
-        if cancelled is not None:
-            # The task was cancelled between the suspension and now, so the asyncio future the
-            # coroutine waits for has not been told.
-            if isinstance(suspended_on, asyncio.Future):
-                suspended_on.cancel()
+        if cancelled is not None and not (
+            # The task was cancelled between the suspension and now, so the future the coroutine
+            # waits for has not been told. As in any task, the coroutine is once that has ended.
+            asyncio.isfuture(suspended_on) and suspended_on.cancel()
+        ):
             suspended_on = context.run(throw, cancelled)
         while True:
             try:

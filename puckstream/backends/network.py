@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import httpcore
 
-from puckstream.backends.cancellation import Door
+from puckstream.backends.cancellation import Door, to_the_end
 from puckstream.backends.dial import dial
 
 __all__ = ["AsyncioNetwork"]
@@ -69,7 +69,8 @@ class AsyncioNetwork(httpcore.AsyncNetworkBackend):
 async def _connect(wire: _Wire, host: str, port: int, local_address: str | None) -> None:
     sock = await dial(host, port, local_address)
     try:
-        await asyncio.get_running_loop().create_connection(lambda: wire, sock=sock)
+        # A matter of two turns; uvloop, cancelled in between, forgets to say that it is closed.
+        await to_the_end(asyncio.get_running_loop().create_connection(lambda: wire, sock=sock))
     finally:
         if wire.transport is None:
             sock.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Hashable
+from collections.abc import Awaitable, Hashable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -348,8 +348,8 @@ class DynamicSupervisor(Actor):
             ChildRow(spec, ref, "running", self._histories.get(ref, _NO_HISTORY).restarts, 0.0)
             for ref, spec in self._children.items()
         )
-        waiting = (
-            ChildRow[ActorRef[Any]](spec, None, "restarting", restarts, 0.0)
+        waiting: Iterator[ChildRow[ActorRef[Any]]] = (
+            ChildRow(spec, None, "restarting", restarts, 0.0)
             for spec, _, restarts in self._waiting.values()
         )
         return (*running, *waiting)

@@ -1,71 +1,29 @@
-"""One task: the function to run, the actor that runs it, and the handle of who wants its result.
+"""`Task`: the handle of whoever wants the result of a function that runs as an actor.
 
-A task is an actor that runs one function and ends. It is started by a `TaskSupervisor`.
+`puckstream.supervision.tasks` starts tasks, `puckstream.supervision.job` runs them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import inspect
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextvars import Context
-from dataclasses import dataclass
+from collections.abc import Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from puckstream.actors import links
 from puckstream.actors._pykka import ActorDeadError
-from puckstream.actors.actor import Actor
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import CURRENT
 from puckstream.actors.signals import Crash, ExitReason
-from puckstream.actors.state import EXITING
-from puckstream.actors.thread_actor import ThreadActor
-from puckstream.errors import ActorDead, ChildNotFound, Refuse
+from puckstream.errors import ActorDead, ChildNotFound
 
 if TYPE_CHECKING:
     from puckstream.supervision.tasks import TaskSupervisorRef
 
-__all__ = [
-    "Job",
-    "Task",
-    "TaskActor",
-    "TaskReply",
-    "ThreadTaskActor",
-    "ancestors",
-    "callers",
-    "name_of",
-]
+__all__ = ["Task", "TaskReply"]
 
 T = TypeVar("T")
-
-_CALLERS: contextvars.ContextVar[tuple[ActorRef[Any], ...]] = contextvars.ContextVar(
-    "puckstream.callers", default=()
-)
-
-
-def callers() -> tuple[ActorRef[Any], ...]:
-    """Return the actors on whose behalf the running task works, the nearest first.
-
-    That is the actor that started the task; if it is a task itself, its callers follow. Outside
-    of a task, and in one that no actor started, there are none (Elixir's ``$callers``).
-    """
-    return _CALLERS.get()
-
-
-def ancestors(ref: ActorRef[Any] | None = None) -> tuple[ActorRef[Any], ...]:
-    """Return the supervisors above ``ref``, or above the calling actor, the nearest first.
-
-    An actor that has ended, or that nobody supervises, has none (Elixir's ``$ancestors``).
-    """
-    above: list[ActorRef[Any]] = []
-    lower = CURRENT.get() if ref is None else ref
-    while lower is not None and lower._parent is not None:
-        lower = lower._parent
-        above.append(lower)
-    return tuple(above)
 
 
 class TaskReply(NamedTuple):
@@ -198,11 +156,11 @@ class Task(Generic[T]):
         Raises (at once):
             NodeNotRunning: from another thread, if the node has shut down.
         """
-        owned = CURRENT.get() is self.owner
-        return self._supervisor._system.perform(self._cancel, owned)
+        by = CURRENT.get()
+        return self._supervisor._system.perform(self._cancel, by)
 
-    def _cancel(self, owned: bool) -> Reply[bool]:
-        if owned:
+    def _cancel(self, by: ActorRef[Any] | None) -> Reply[bool]:
+        if by is self.owner:
             self._claim()
         if self.owner is not None:
             links.unlink(self.owner, self.ref)
@@ -218,6 +176,8 @@ class Task(Generic[T]):
             except (ActorDead, ChildNotFound):
                 # Its supervisor knows it no more, or is gone and has taken its children along.
                 self.ref.wait_stopped()._when_done(lambda: cancelled._resolve(False))
+            except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+                cancelled._reject(error)
             else:
                 cancelled._resolve(True)
 
@@ -276,144 +236,6 @@ class Task(Generic[T]):
             dead.__cause__ = error
             error = dead
         self._outcome._reject(error)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a task is to do, and for whom.
-
-    Args:
-        function: what to call.
-        args: its positional arguments.
-        kwargs: its keyword arguments.
-        context: the caller's contextvars; every run gets a copy.
-        callers: see `callers`.
-        task: the handle that wants the result; ``None`` if nobody does.
-    """
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    context: Context
-    callers: tuple[ActorRef[Any], ...]
-    task: Task[Any] | None = None
-
-    def context_for(self, ref: ActorRef[Any]) -> Context:
-        """Return the context in which ``ref`` does the job."""
-        context = self.context.copy()
-        context.run(CURRENT.set, ref)
-        context.run(_CALLERS.set, self.callers)
-        return context
-
-
-class _Run:
-    """Message of a task's actor to itself, so that its starter need not wait for the function."""
-
-
-_RUN: Final = _Run()
-
-
-class TaskActor(Actor):
-    """Runs the function of a job on the loop, and ends with its reason."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__()
-        self._job = job
-        self.actor_ref._context = job.context_for(self.actor_ref)
-        if job.task is not None:
-            job.task._begin(self.actor_ref)
-
-    def on_start(self) -> None:
-        """Have the function run, once the supervisor has gone on."""
-        self.actor_ref._deliver(_RUN)
-
-    def on_receive(self, message: Any) -> Any:
-        """Run the function."""
-        if message is not _RUN:
-            return super().on_receive(message)
-        job = self._job
-        if job.task is not None:
-            job.task.ancestors = ancestors(self.actor_ref)
-        try:
-            result = job.function(*job.args, **job.kwargs)
-        except Refuse as refusal:
-            # A refusal is for requests; a task that lived on after it would do nothing.
-            raise refusal.error from refusal
-        if inspect.isawaitable(result):
-            return self._wait(result)
-        self._end(result)
-        return None
-
-    async def _wait(self, result: Awaitable[Any]) -> None:
-        try:
-            value = await result
-        except Refuse as refusal:
-            raise refusal.error from refusal
-        self._end(value)
-
-    def _end(self, value: Any) -> None:
-        ref = self.actor_ref
-        if ref._state >= EXITING:
-            return  # its function has outlived the exit signal, which counts
-        if self._job.task is not None:
-            self._job.task._finish(value)
-        self.finish()
-
-    def describe(self) -> str:
-        """Return what the function is called, for the tree."""
-        return name_of(self._job.function)
-
-
-class ThreadTaskActor(ThreadActor):
-    """Runs the function of a job in a thread of its own, where it may block."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__()
-        self._job = job
-        self._context = job.context_for(self.actor_ref)
-        if job.task is not None:
-            job.task._begin(self.actor_ref)
-
-    def on_start(self) -> None:
-        """Have the function run."""
-        self.actor_ref._deliver(_RUN)
-
-    def on_receive(self, message: Any) -> Any:
-        """Run the function."""
-        if message is not _RUN:
-            return super().on_receive(message)
-        job, ref = self._job, self.actor_ref
-        if job.task is not None:
-            job.task.ancestors = ancestors(ref)
-        try:
-            result = self._context.run(job.function, *job.args, **job.kwargs)
-        except Refuse as refusal:
-            raise refusal.error from refusal
-        if inspect.isawaitable(result):
-            if inspect.iscoroutine(result):
-                result.close()
-            msg = f"{name_of(job.function)} returned {result!r}: in_thread=True is for functions that block"
-            raise TypeError(msg)
-        if job.task is not None:
-            ref._system.post(self._hand_in, job.task, result)
-        self.finish()
-        return None
-
-    def _hand_in(self, task: Task[Any], result: Any) -> None:
-        if self.actor_ref._state < EXITING:
-            task._finish(result)
-
-    def describe(self) -> str:
-        """Return what the function is called, for the tree."""
-        return name_of(self._job.function)
-
-
-def name_of(function: Callable[..., Any]) -> str:
-    """Return what ``function`` is called, without what `functools.partial` has put around it."""
-    inner: Any = function
-    while isinstance(inner, partial):
-        inner = inner.func
-    return str(getattr(inner, "__qualname__", None) or type(inner).__qualname__)
 
 
 def _forward(source: Reply[T], target: Reply[T]) -> None:

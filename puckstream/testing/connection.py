@@ -116,8 +116,8 @@ class Connection(asyncio.Protocol):
             await asyncio.wait({task})
 
     async def _send(self, event: h11.Event) -> None:
-        if self.lost:
-            # The task is being cancelled, which it learns at its next wait at the latest.
+        if self.lost or self._transport.is_closing():
+            # The task is about to be cancelled: here it waits for that.
             await asyncio.get_running_loop().create_future()
         data = self._http.send(event)
         if data:

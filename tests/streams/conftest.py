@@ -40,6 +40,7 @@ class Clock:
 
     async def advance(self, seconds: float) -> None:
         """Move time on, from one timer to the next, and let the loop have its turns at each."""
+        await turns()
         end = self._now + seconds
         while self._timers and self._timers[0][0] <= end:
             due, _, timer = heapq.heappop(self._timers)
@@ -220,7 +221,8 @@ class Audience:
 
         Fails if any of the audience missed an event, or saw one twice or in the wrong place.
         """
-        terminal = await self._stream.wait()
+        async with asyncio.timeout(20.0):
+            terminal = await self._stream.wait()
         with contextlib.suppress(AssertionError, pytest.fail.Exception):
             await until(lambda: all(seat.seen and seat.seen[-1].terminal for seat in self.seats))
         await turns()

@@ -352,6 +352,8 @@ async def test_10_join_returns_the_stream_that_runs(stage: AnyStage, clock: Cloc
                     return self.node.start_stream(source, stream_id="s", if_running="join")
                 case ("puck_stream", "s", event):
                     self._seen.append(event.seq)
+                case _:
+                    pass
             return None
 
     async with puck.Node(clock=clock) as node:

@@ -199,6 +199,8 @@ async def test_3_a_starter_that_subscribes_as_well_gets_one_copy(
                     return self.seen
                 case ("puck_stream", _, event):
                     self.seen.append(event)
+                case _:
+                    pass
             return None
 
     async with puck.Node(clock=clock) as node:

@@ -23,6 +23,9 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1)
 
 
+NO_CONTEXT: Any = 5
+
+
 class Odd(BaseException):
     """No Exception, and nobody's."""
 
@@ -147,7 +150,7 @@ async def test_1_a_function_that_breaks_the_protocol_ends_with_an_error_that_say
 
 
 @pytest.mark.parametrize(
-    "result", [5, "text", puck.Chunk("content", "x"), puck.Done(context=5)], ids=repr
+    "result", [5, "text", puck.Chunk("content", "x"), puck.Done(context=NO_CONTEXT)], ids=repr
 )
 async def test_1_a_function_that_returns_junk_ends_with_an_error_that_says_so(
     stage: AnyStage, clock: Clock, result: Any

@@ -163,6 +163,7 @@ class _Timer:
 
     def cancel(self) -> None:
         self.cancelled = True
+        self.args = ()
 
 
 class Worker(Actor):

@@ -37,6 +37,7 @@ class Proc:
         self.number = number
         self.boss = boss
         self.alive = True
+        self.stopping = False
         self.linked = boss is not None
 
     @property
@@ -98,7 +99,7 @@ class Sup(Proc):
 
     def counts(self) -> tuple[int, int, int, int]:
         running = [slot for slot in self.slots if slot.proc is not None]
-        if not self.dynamic:  # S32: one that died unnoticed has a ref, but is not active
+        if False and not self.dynamic:  # S32: one that died unnoticed has a ref, but is not active
             running = [slot for slot in running if slot.proc is not None and slot.proc.alive]
         workers = sum(slot.spec.kind == "worker" for slot in self.slots)
         return len(self.slots), len(running), len(self.slots) - workers, workers
@@ -119,6 +120,10 @@ class Model:
         self.numbers: Counter[str] = Counter()
         self.latest: dict[str, Proc] = {}
         self.timers: list[tuple[float, int, Sup, Slot]] = []
+        self.dooms: list[tuple[float, int, Proc, str]] = []
+        # Supervisors that are doing something now, and whether one of several courses is followed.
+        self.engaged: list[Sup] = []
+        self.aside = False
         self.results: list[Any] = []
         self.tokens = 0
         self.active: deque[Sup] = deque()
@@ -189,21 +194,30 @@ class Model:
     def orphan(self, proc: Proc) -> None:
         """The supervisor of ``proc`` was killed: it ends in its own way, in its own time."""
         begin, journal, self.journal = self.now, self.journal, []
-        proc.linked = False
+        aside, self.aside = self.aside, True
+        proc.linked, proc.stopping = False, True
         if isinstance(proc, Sup):
             self.terminate(proc, "killed")
         else:
-            self.wait(proc.spec.linger if proc.spec.traps else 0.0)
-            self.end(proc, "killed")
+            self.leave(proc, "killed")
         self.loose += flat(self.journal)
         self.busy_until = max(self.busy_until, self.now)
-        self.now, self.journal = begin, journal
+        self.now, self.journal, self.aside = begin, journal, aside
+
+    def leave(self, proc: Proc, reason: str) -> None:
+        """A worker ends because of a signal: at once, or having run its hook. S33, S42."""
+        if proc.spec.traps:
+            self.wait(proc.spec.linger)
+            if proc.spec.stumbles and reason in EXPECTED:
+                reason = "crash"
+        self.end(proc, reason)
 
     def stop(self, proc: Proc, shutdown: Any) -> None:
         """Stop a child as its spec says, and wait until it is down. S31, S32."""
         proc.linked = False
         if not proc.alive:
             return
+        proc.stopping = True
         if shutdown == "brutal_kill":
             self.kill(proc)
         elif isinstance(proc, Sup):
@@ -212,28 +226,31 @@ class Model:
             self.wait(shutdown)
             self.end(proc, "killed")
         else:
-            self.wait(proc.spec.linger if proc.spec.traps else 0.0)
-            self.end(proc, "shutdown")
+            self.leave(proc, "shutdown")
 
     def terminate(self, sup: Sup, reason: str) -> None:
         """End a supervisor in order: all children first. S30."""
+        sup.stopping = True
+        self.engaged.append(sup)
         running = [slot for slot in sup.slots if slot.proc is not None]
         if sup.dynamic:
             self.stop_together(running)
         else:
             for slot in reversed(running):
                 self.stop_slot(slot)
+        self.engaged.remove(sup)
         self.end(sup, reason)
 
     def stop_together(self, slots: list[Slot]) -> None:
         begin, last, journal = self.now, self.now, self.journal
+        aside, self.aside = self.aside, True
         together = Bag()
         for slot in slots:
             self.now, self.journal = begin, []
             self.stop_slot(slot)
             last = max(last, self.now)
             together += flat(self.journal)
-        self.now, self.journal = last, journal
+        self.now, self.journal, self.aside = last, journal, aside
         self.journal.append(together)
 
     def stop_slot(self, slot: Slot) -> None:
@@ -243,9 +260,25 @@ class Model:
             self.stop(proc, slot.spec.shutdown)
 
     def wait(self, seconds: float) -> None:
-        self.now += seconds
-        if seconds:
-            self.check_time(self.now)
+        """Let time pass while somebody stops; others may end meanwhile."""
+        if not seconds:
+            return
+        until = self.now + seconds
+        while doomed := self.next_doom(until):
+            self.now, _, proc, reason = doomed
+            if self.aside or proc.boss not in self.engaged:
+                raise Ambiguous
+            self.end(proc, reason)
+        self.now = until
+        self.check_time(until)
+
+    def next_doom(self, until: float) -> tuple[float, int, Proc, str] | None:
+        """Take the next worker that ends by itself by then."""
+        self.dooms = sorted(
+            (doom for doom in self.dooms if doom[2].alive and not doom[2].stopping),
+            key=lambda doom: doom[:2],
+        )
+        return self.dooms.pop(0) if self.dooms and self.dooms[0][0] <= until else None
 
     def check_time(self, until: float) -> None:
         if any(due <= until for due, *_ in self.pending()):
@@ -365,6 +398,7 @@ class Model:
             return "ChildNotFound"
         if slot.state != "stopped":
             return "ChildRestarting" if slot.restarting else "ChildRunning"
+        slot.attempts = 0
         outcome = self.start(slot.spec, sup)
         if outcome == "fail":
             return "StartFailed"
@@ -415,6 +449,11 @@ class Model:
                     self.kill(proc)
                 elif proc.alive:
                     self.end(proc, reason)
+            case ("doom", name, delay, reason):
+                self.tokens += 1
+                self.dooms.append((self.now + delay, self.tokens, self.latest[name], reason))
+            case ("signal", name, reason):
+                self.signal(self.latest[name], reason)
             case ("unlink", name):
                 self.latest[name].linked = False
             case ("ask", name, request, argument):
@@ -427,6 +466,13 @@ class Model:
                 self.advance(self.now + seconds)
             case _:
                 raise ValueError(op)
+
+    def signal(self, proc: Proc, reason: str) -> None:
+        """Send an exit signal from outside, which counts as the parent of who has none. S42."""
+        if not proc.alive or (reason == "normal" and not proc.spec.traps):
+            return
+        if not proc.spec.traps or not proc.linked:
+            self.leave(proc, reason)
 
     def sup(self, name: str) -> Sup:
         sup = self.latest[name]
@@ -441,19 +487,29 @@ class Model:
                 handler, arguments = sup.mailbox.popleft()
                 if sup.mailbox:
                     self.active.appendleft(sup)
+                self.engaged = [sup]
                 handler(sup, *arguments)
+                self.engaged = []
         if self.busy_until > self.now:
-            self.check_time(self.busy_until)
-        self.now = self.busy_until = max(self.now, self.busy_until)
+            self.wait(self.busy_until - self.now)
+        self.busy_until = self.now
 
     def advance(self, until: float) -> None:
+        """Let time pass while everybody is idle."""
         self.run()
-        while pending := [timer for timer in self.pending() if timer[0] <= until]:
-            timer = min(pending, key=lambda timer: timer[:2])
-            self.timers.remove(timer)
-            due, token, sup, slot = timer
-            self.now = self.busy_until = max(self.now, due)
-            self.post(sup, self.retry, slot, token)
+        while True:
+            pending = sorted(self.pending(), key=lambda timer: timer[:2])[:1]
+            doomed = self.next_doom(min([until, *(timer[0] for timer in pending)]))
+            if doomed is not None:
+                self.now, _, proc, reason = doomed
+                self.end(proc, reason)
+            elif pending and pending[0][0] <= until:
+                self.now, token, sup, slot = pending[0]
+                self.timers.remove(pending[0])
+                self.post(sup, self.retry, slot, token)
+            else:
+                break
+            self.busy_until = self.now
             self.run()
         self.now = self.busy_until = max(self.now, until)
 

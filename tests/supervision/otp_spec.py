@@ -37,6 +37,7 @@ class Spec:
         start: how a worker starts: as a class, by a start function, and with or without a pause.
         traps: whether a worker traps exits.
         linger: seconds a trapping worker takes to stop when it is asked to.
+        stumbles: whether a trapping worker then raises.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Spec:
     start: Literal["class", "slow class", "function", "slow function"] = "class"
     traps: bool = False
     linger: float = 0.0
+    stumbles: bool = False
     # of a supervisor
     children: tuple[Spec, ...] = ()
     strategy: Any = "one_for_one"

@@ -7,6 +7,7 @@ import heapq
 import itertools
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 from puckstream.actors import lifecycle
@@ -17,7 +18,7 @@ from puckstream.actors.state import IDLE
 from puckstream.errors import StartFailed
 from puckstream.supervision.child import IGNORE, Backoff, ChildSpec
 from puckstream.supervision.dynamic import DynamicSupervisor
-from puckstream.supervision.place import ChildRow
+from puckstream.supervision.place import ChildRow, Counts
 from puckstream.supervision.supervisor import Supervisor
 from tests.supervision.otp_spec import CLASSIFIED, Op, Spec
 
@@ -46,6 +47,10 @@ class Clock:
         timer = Timer(callback, args)
         heapq.heappush(self.timers, (self.time + delay, next(self.numbers), timer))
         return timer
+
+    def dues(self) -> set[float]:
+        """Return when the timers that wait are due."""
+        return {due for due, _, timer in self.timers if not timer.cancelled}
 
     def step(self, until: float = float("inf")) -> bool:
         """Go to the next timer that is due by then and run it; false if there is none."""
@@ -96,21 +101,23 @@ class Worker(Actor):
             case "unlink":
                 self.leaves = False
                 parent = self.actor_ref._parent
-                assert parent is not None
-                self.unlink(parent)
+                if parent is not None:
+                    self.unlink(parent)
             case "normal":
                 self.stop()
             case "crash":
                 raise BROKEN
-            case "shutdown:term":
-                self.finish(Shutdown("term"))
+            case Exit():
+                self.leaves = False
             case _:
-                self.finish(message)
+                self.finish(reason_of(message))
 
     def on_stop(self) -> Any:
-        if self.leaves or not self.spec.linger:
+        if self.leaves:
             return None
-        return self.linger()
+        if self.spec.linger:
+            return self.linger()
+        return self.stumble()
 
     async def linger(self) -> None:
         over = asyncio.get_running_loop().create_future()
@@ -119,6 +126,11 @@ class Worker(Actor):
             await over
         finally:
             timer.cancel()
+        self.stumble()
+
+    def stumble(self) -> None:
+        if self.spec.stumbles:
+            raise BROKEN
 
 
 def start_by_function(context: Any, world: World, spec: Spec) -> Any:
@@ -187,7 +199,8 @@ class World:
         self.numbers: Counter[str] = Counter()
         self.latest: dict[str, Any] = {}
         self.keys: dict[Any, tuple[str, int]] = {}
-        self.results: list[Any] = []
+        self.refs: dict[tuple[str, int], Any] = {}
+        self.replies: list[tuple[Any, Any]] = []
 
     async def start(self) -> None:
         try:
@@ -221,6 +234,7 @@ class World:
 
     def watch(self, ref: Any, spec: Spec, number: int) -> None:
         self.keys[ref] = (spec.name, number)
+        self.refs[spec.name, number] = ref
         self.latest[spec.name] = ref
         ref._on_death(
             lambda _ref, reason: self.journal.append(("end", spec.name, number, text_of(reason)))
@@ -251,15 +265,17 @@ class World:
             case ("noise", name):
                 # An exit nobody cares for: what is asked from now on waits in the mailbox.
                 self.latest[name]._deliver(STRANGER)
-            case ("end", name, "killed"):
-                self.latest[name].kill()
-            case ("end", name, message) | ("unlink" as message, name):
-                ref = self.latest[name]
-                if ref.is_alive():
-                    ref.call(message, timeout=None)
-                    assert message == "unlink" or ref.state == "dead"
+            case ("end", name, reason):
+                self.end(self.latest[name], reason)
+            case ("unlink", name):
+                self.latest[name].call("unlink", timeout=None)
+            case ("doom", name, delay, reason):
+                self.clock.call_later(delay, self.doom, self.latest[name], reason)
+            case ("signal", name, reason):
+                self.latest[name].exit(reason_of(reason))
             case ("ask", name, request, argument):
-                self.results.append(self.ask(self.latest[name], request, argument))
+                ref = self.latest[name]
+                self.replies.append((ref, self.ask(ref, request, argument)))
             case ("stop", name, "normal"):
                 self.latest[name].stop(block=False)
             case ("stop", name, reason):
@@ -269,6 +285,18 @@ class World:
             case _:
                 raise ValueError(op)
 
+    def end(self, ref: Any, reason: str) -> None:
+        """Have an idle actor end at once, for a reason of its own."""
+        if reason == "killed":
+            ref.kill()
+        elif ref.is_alive():
+            ref.call(reason, timeout=None)
+            assert ref.state == "dead"
+
+    def doom(self, ref: Any, reason: str) -> None:
+        if ref.is_alive():
+            self.end(ref, reason)
+
     def ask(self, ref: Any, request: str, argument: Any) -> Any:
         call = getattr(ref, request)
         if argument is None:
@@ -276,36 +304,28 @@ class World:
         if isinstance(argument, Spec):
             return call(self.child(argument))
         if isinstance(argument, tuple):
-            argument = next((ref for ref, key in self.keys.items() if key == argument), ref)
+            argument = self.refs.get(argument, ref)
         return call(argument)
 
     def answers(self) -> list[Any]:
         """Return what has become of the requests, in the model's words."""
-        answers, self.results = [self.answer_of(reply) for reply in self.results], []
-        return answers
+        replies, self.replies = self.replies, []
+        return [self.answer_of(ref, reply) for ref, reply in replies]
 
-    def answer_of(self, reply: Any) -> Any:
+    def answer_of(self, supervisor: Any, reply: Any) -> Any:
         try:
             answer = reply.get()
         except Exception as error:  # noqa: BLE001  # which one is what the model says
             return type(error).__name__
-        match answer:
-            case None:
-                return None
-            case tuple() if hasattr(answer, "_fields") or not answer:
-                return list(answer)
-            case tuple() if isinstance(answer[0], ChildRow):
-                return self.rows_of(answer)
-            case _ if answer in self.keys:
-                return self.keys[answer]
-            case _:
-                return (answer.specs, answer.active, answer.supervisors, answer.workers)
+        if isinstance(answer, Counts):
+            return astuple(answer)
+        if isinstance(answer, tuple):
+            rows = [self.row_of(row) for row in answer]
+            return sorted(rows, key=repr) if supervisor.actor_class is Dynamic else rows
+        return None if answer is None else self.keys[answer]
 
-    def rows_of(self, rows: tuple[ChildRow[Any], ...]) -> list[tuple[str, int | None, str]]:
-        return [
-            (str(row.spec.id), None if row.ref is None else self.keys[row.ref][1], row.state)
-            for row in rows
-        ]
+    def row_of(self, row: ChildRow[Any]) -> tuple[Any, int | None, str]:
+        return row.spec.id, None if row.ref is None else self.keys[row.ref][1], row.state
 
     # -- time
 
@@ -336,6 +356,11 @@ class World:
 
     async def close(self) -> None:
         await self.system.close()
+
+
+def reason_of(text: str) -> ExitReason:
+    """Return the reason a word of the model stands for."""
+    return Shutdown("term") if text == "shutdown:term" else ExitReason.of(text)
 
 
 def text_of(reason: ExitReason) -> str:
