@@ -41,10 +41,17 @@ def elixir(workload: str, size: int, quick: int, name: str = "Elixir") -> Subjec
 def _turn_of(workload: str) -> Callable[[int], Sample]:
     def turn(size: int) -> Sample:
         command = ["elixir", str(SCRIPT), workload, str(size)]
-        said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50.0)
+        said = subprocess.run(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=50.0,
+        )
         if said.returncode:
             raise RuntimeError(said.stderr.strip()[-500:])
-        sample: Sample = json.loads(said.stdout.splitlines()[-1])
+        sample: Sample = json.loads(said.stderr.splitlines()[-1])
         return sample
 
     return turn

@@ -6,7 +6,6 @@ It takes a size per line on stdin, does one turn of that size, and answers with 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import traceback
@@ -21,8 +20,6 @@ def main(workload_name: str, subject_name: str) -> None:
     """Serve turns until stdin ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    # Crashes are some workloads' business; the peers' loggers are as quiet.
-    logging.disable(logging.CRITICAL)
     workload = catalogue.load(workload_name)
     subject = next(one for one in workload.subjects if one.name == subject_name)
     for line in sys.stdin:

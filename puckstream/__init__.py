@@ -16,6 +16,7 @@ This module only gathers the public names.
 """
 
 from puckstream.actors.actor import Actor
+from puckstream.actors.groups import GroupChange, Groups, NotJoined
 from puckstream.actors.mailbox import Bound
 from puckstream.actors.pubsub import PubSub
 from puckstream.actors.ref import ActorRef
@@ -95,7 +96,11 @@ from puckstream.streams.source import Done
 from puckstream.streams.subscription import Subscription
 from puckstream.supervision.child import IGNORE, Backoff, ChildSpec, child
 from puckstream.supervision.dynamic import DynamicSupervisor
+from puckstream.supervision.job import ancestors, callers
+from puckstream.supervision.partition import PartitionSupervisor
 from puckstream.supervision.supervisor import Supervisor
+from puckstream.supervision.task import Task, TaskReply
+from puckstream.supervision.tasks import TaskSupervisor
 from puckstream.supervision.tree import Tree
 
 __all__ = [
@@ -135,6 +140,8 @@ __all__ = [
     "ErrorEvent",
     "Exit",
     "ExitReason",
+    "GroupChange",
+    "Groups",
     "InvalidOption",
     "InvalidSpec",
     "Killed",
@@ -147,7 +154,9 @@ __all__ = [
     "Normal",
     "NotConnected",
     "NotInActor",
+    "NotJoined",
     "OtherChunkEvent",
+    "PartitionSupervisor",
     "PubSub",
     "PuckstreamError",
     "Refuse",
@@ -170,9 +179,12 @@ __all__ = [
     "StreamRunning",
     "Subscription",
     "Supervisor",
+    "Task",
     "TaskDone",
     "TaskExists",
     "TaskFailed",
+    "TaskReply",
+    "TaskSupervisor",
     "ThinkingEvent",
     "ThreadActor",
     "Timeout",
@@ -182,6 +194,8 @@ __all__ = [
     "Tree",
     "UnknownProvider",
     "Usage",
+    "ancestors",
+    "callers",
     "child",
     "get_all",
 ]

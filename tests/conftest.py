@@ -30,6 +30,9 @@ TIME_LIMIT = 50.0  # below faulthandler_timeout, so that a hung coroutine is rep
 THREAD_GRACE = 5.0  # seconds in which threads may end after their test
 LOOP_TURNS = 25  # turns of the loop in which tasks may end after their test
 
+# test_conftest.py runs a copy of this file alone.
+pytest_plugins = ["tests.otp_lines"] if Path(__file__).with_name("otp_lines.py").is_file() else []
+
 Context = dict[str, Any]
 
 hypothesis.settings.register_profile(

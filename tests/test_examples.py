@@ -29,6 +29,14 @@ SAYS = {
         "restarted 1×",
         "balance: 1",
     ],
+    "tasks.py": [
+        "awaited: 9 words",
+        "too slow: cancelled, and 0 tasks are left",
+        "in order: moon 12, sky 9, sea 9",
+        "by message: 12 words, then normal",
+        "retried: sent at attempt 3",
+        "spread: True",
+    ],
 }
 
 

@@ -165,7 +165,7 @@ class Actor(PykkaActor):
         """Stop this actor after the messages it already has; its reason is normal."""
         ref = self.actor_ref
         system = ref._system
-        if system.on_loop():
+        if self._threaded or system.on_loop():
             ref._deliver(Stop())
         elif ref._state < STOPPING:
             system.post_message(ref, Stop())
@@ -218,7 +218,12 @@ class Actor(PykkaActor):
         return node
 
     def exit(self, reason: object = "normal") -> None:
-        """End this actor with ``reason`` once the present handler returns."""
+        """End this actor with ``reason`` once the present handler lets it; no hook is run.
+
+        It is an exit signal like any other: a suspended handler is cancelled, and with
+        ``trap_exit`` it arrives as a message instead (OTP ``exit/1`` of oneself differs there);
+        use `finish` in actors that trap exits.
+        """
         self.actor_ref.exit(reason)
 
     def finish(self, reason: object = "normal") -> None:
@@ -227,7 +232,11 @@ class Actor(PykkaActor):
         Queued messages are not handled any more (gen_server's ``{stop, Reason, State}``).
         """
         ref = self.actor_ref
-        ref._system.run_on_loop(ref._deliver_control, Finish(ExitReason.of(reason)))
+        message = Finish(ExitReason.of(reason))
+        if self._threaded:
+            ref._deliver_control(message)
+        else:
+            ref._system.run_on_loop(ref._deliver_control, message)
 
     def spawn(
         self, actor_class: type[Actor], *args: Any, link: bool = False, **kwargs: Any
@@ -235,7 +244,8 @@ class Actor(PykkaActor):
         """Start an unsupervised actor on the same node.
 
         Args:
-            link: link it to this actor before it starts.
+            link: link it to this actor before its ``on_start`` runs. If that fails, the reply
+                says so, and no exit signal does.
 
         Returns:
             A reply with its ref, settled when its ``on_start`` has returned; already settled if
@@ -260,7 +270,7 @@ class Actor(PykkaActor):
 
     def demonitor(self, monitor: int) -> None:
         """Take a monitor back; no `Down` of it arrives afterwards. Unknown numbers are ignored."""
-        self._actor_ref._system.run_on_loop(links.demonitor, self._actor_ref, monitor)
+        self._on_loop(links.demonitor, self._actor_ref, monitor)
 
     def link(self, ref: ActorRef[Any]) -> None:
         """Link this actor and ``ref``: the end of one, unless normal, is a signal to the other.
@@ -268,12 +278,19 @@ class Actor(PykkaActor):
         Raises:
             ActorDeadError: if ``ref`` is dead and this actor does not trap exits (OTP ``noproc``).
         """
-        system = self._actor_ref._system
-        system.run_on_loop(links.link, system, self._actor_ref, ref)
+        self._on_loop(links.link, self._actor_ref._system, self._actor_ref, ref)
 
     def unlink(self, ref: ActorRef[Any]) -> None:
         """Remove the link to ``ref``; no exit signal of it arrives afterwards."""
-        self._actor_ref._system.run_on_loop(links.unlink, self._actor_ref, ref)
+        self._on_loop(links.unlink, self._actor_ref, ref)
+
+    def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
+        """Run ``function(*args)`` on the loop's thread, and wait for it in any other."""
+        system = self._actor_ref._system
+        if system.on_loop():
+            function(*args)
+        else:
+            system.perform(function, *args).get()
 
     def send_after(self, delay: float, message: Any) -> Callable[[], None]:
         """Tell this actor ``message`` after ``delay`` seconds; ends with the actor.
@@ -324,7 +341,7 @@ class Actor(PykkaActor):
         Raises:
             TaskExists: if a task of that name is running.
         """
-        self._actor_ref._system.run_on_loop(self._start_task, name, function, args, kwargs)
+        self._on_loop(self._start_task, name, function, args, kwargs)
 
     def _start_task(
         self,
@@ -342,26 +359,34 @@ class Actor(PykkaActor):
             raise TaskExists(name, ref)
         if ref._state >= STOPPING:
             return
-        context = (ref._context or contextvars.copy_context()).copy()
-        task = ref._system.loop.create_task(
-            function(*args, **kwargs),
+        system = ref._system
+        context = (ref._context or system.new_context(ref)).copy()
+        coroutine = function(*args, **kwargs)
+        task = system.loop.create_task(
+            _owned(coroutine),
             name=f"puckstream:{ref.actor_class.__name__}#{ref.id}:{name}",
             context=context,
         )
         tasks[name] = task
 
         def ended(task: asyncio.Task[Any]) -> None:
+            coroutine.close()  # a task that is cancelled at once has not begun it
             if tasks.get(name) is task:
                 del tasks[name]
             if task.cancelled():
                 ref._deliver(TaskFailed(name, asyncio.CancelledError()))
-            elif (error := task.exception()) is not None:
+                return
+            error = task.exception()
+            result = None if error is not None else task.result()
+            if type(result) is _Exited:
+                error = result.error
+            if error is not None:
                 if not ref._deliver(TaskFailed(name, error)) and isinstance(error, Exception):
                     logger.error(
                         "task %r of %s, which has ended, failed", name, ref, exc_info=error
                     )
             else:
-                ref._deliver(TaskDone(name, task.result()))
+                ref._deliver(TaskDone(name, result))
 
         task.add_done_callback(ended)
 
@@ -394,7 +419,27 @@ _NO_START = (Actor.on_start, cast("Any", PykkaActor).on_start)
 _NO_STOP = (Actor.on_stop, cast("Any", PykkaActor).on_stop)
 
 
+class _Exited:
+    """The result of an owned task that raised ``SystemExit``, which asyncio would pass on."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: SystemExit) -> None:
+        self.error = error
+
+
+async def _owned(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return await coroutine
+    except SystemExit as error:
+        return _Exited(error)
+
+
 def _launch_listed(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
+    if system.closed:
+        # Its starter saw the node running, the loop did not any more.
+        lifecycle.kill(system, ref)
+        return
     with contextlib.suppress(StartFailed):
         # Logged where it happened; pykka's start() has returned the ref already.
         lifecycle.launch(system, ref, actor)
@@ -407,9 +452,7 @@ def _spawn(
     kwargs: dict[str, Any],
     partner: ActorRef[Any] | None,
 ) -> ActorRef[Any] | Reply[ActorRef[Any]]:
-    ref = lifecycle.spawn(system, actor_class, args, kwargs)
-    if partner is not None:
-        links.link(system, partner, ref)
+    ref = lifecycle.spawn(system, actor_class, args, kwargs, starter=partner)
     extra = ref._extra
     if ref._state == STARTING and extra is not None and extra.started is not None:
         return extra.started

@@ -250,9 +250,11 @@ class Groups:
             ActorDead: if one of them has stopped.
 
         Raises (at once):
-            InvalidOption: if one of them is an actor of another node (pg's ``nolocal``).
+            InvalidOption: if ``group`` is not hashable, or one of them an actor of another node
+                (pg's ``nolocal``).
             NotInActor: if no ``refs`` are given and no actor is calling.
         """
+        _check_group(group)
         members = self._local(refs)
 
         def join() -> None:
@@ -274,9 +276,11 @@ class Groups:
             NotJoined: if none of them is a member.
 
         Raises (at once):
-            InvalidOption: if one of them is an actor of another node (pg's ``nolocal``).
+            InvalidOption: if ``group`` is not hashable, or one of them an actor of another node
+                (pg's ``nolocal``).
             NotInActor: if no ``refs`` are given and no actor is calling.
         """
+        _check_group(group)
         members = self._local(refs)
 
         def leave() -> None:
@@ -323,8 +327,10 @@ class Groups:
             of that number say what has changed since, without a gap.
 
         Raises (at once):
+            InvalidOption: if ``group`` is not hashable.
             NotInActor: if no ``ref`` is given and no actor is calling.
         """
+        _check_group(group)
         watcher = self._calling(ref, "monitoring")
 
         def monitor() -> tuple[int, Refs]:
@@ -363,10 +369,9 @@ class Groups:
             if found is None:
                 return False
             self.service.tell(_Watch(found.ref))
-            box = found.ref._box
-            for message in tuple(box or ()):
-                if type(message) is GroupChange and message.monitor == monitor and box is not None:
-                    box.remove(message)
+            found.ref._forget(
+                lambda message: type(message) is GroupChange and message.monitor == monitor
+            )
             return True
 
         return self.service.system.perform(demonitor)
@@ -448,3 +453,11 @@ class Groups:
             msg = f"{what} needs a ref, unless an actor does it for itself"
             raise NotInActor(msg)
         return found
+
+
+def _check_group(group: object) -> None:
+    try:
+        hash(group)
+    except TypeError:
+        option = "group"
+        raise InvalidOption(option, group, "a group is hashable, such as text") from None

@@ -8,6 +8,7 @@ killed actor is declared dead at once; what of it still runs is a *zombie*, coun
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +19,7 @@ from puckstream.actors.mailbox import Request
 from puckstream.actors.reply import Reply
 from puckstream.actors.signals import KILLED, NORMAL, Crash, ExitReason, Shutdown
 from puckstream.actors.state import DEAD, EXITING, IDLE, QUEUED, STARTING, STOPPING
-from puckstream.errors import PuckstreamError, StartFailed
+from puckstream.errors import NodeNotRunning, PuckstreamError, StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -29,13 +30,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Hook",
+    "answer_stop",
+    "clear_mailbox",
     "construct",
     "crash",
     "die",
+    "end_quietly",
+    "end_tasks",
+    "hook_failed",
     "kill",
     "launch",
+    "report",
     "return_to_sender",
     "spawn",
+    "start_failed",
     "terminate",
     "told_to_asker",
 ]
@@ -55,20 +63,27 @@ def spawn(
     kwargs: Mapping[str, Any],
     parent: ActorRef[Any] | None = None,
     name: Hashable | None = None,
+    starter: ActorRef[Any] | None = None,
 ) -> ActorRef[Any]:
     """Construct an actor and run its ``on_start``, on the loop's thread.
 
     Args:
         parent: the supervisor it is linked to.
         name: claimed in the node's registry before ``on_start`` runs.
+        starter: the actor it is linked to before ``on_start`` runs, if its start asks for that.
 
     Returns:
         The ref. If ``on_start`` suspended, its state is *starting* and ``_extra.started`` is the
         reply that settles with the ref or with `StartFailed`.
 
     Raises:
-        StartFailed: if the constructor or ``on_start`` raised; nothing of the actor remains.
+        StartFailed: if the constructor or ``on_start`` raised, or it ended in ``on_start``;
+            nothing of the actor remains, and neither parent nor starter gets an exit signal.
+        NodeNotRunning: if the node has shut down.
     """
+    if system.closed:
+        msg = f"{actor_class.__name__} was not started: the node has shut down"
+        raise NodeNotRunning(msg)
     ref = actor_class._ref_class(system, actor_class, system.next_id())
     actor = actor_class.__new__(actor_class)
     try:
@@ -81,12 +96,16 @@ def spawn(
         try:
             system.names.claim(name, ref)
         except PuckstreamError as error:
-            ref._state = DEAD
-            ref._actor = None
+            _discard(system, ref, Crash(error))
             raise StartFailed(actor_class.__name__, Crash(error)) from error
     if parent is not None:
         links.adopt(parent, ref)
+    if starter is not None:
+        links.link(system, starter, ref)
+        ref._ensure_extra().starter = starter
     launch(system, ref, actor)
+    if starter is not None and ref._state != STARTING:
+        ref._ensure_extra().starter = None
     return ref
 
 
@@ -103,28 +122,51 @@ def construct(
     ref._state = STARTING
     try:
         actor.__init__(*args, **kwargs)  # type: ignore[misc]  # the ref must be there before it
-    except BaseException:
-        ref._state = DEAD
-        ref._actor = None
+    except BaseException as error:
+        # It may have sent itself messages, linked itself, or started tasks.
+        with contextlib.suppress(NodeNotRunning):
+            ref._system.run_on_loop(_discard, ref._system, ref, Crash(error))
         raise
+
+
+def _discard(system: Scheduler, ref: ActorRef[Any], reason: ExitReason) -> None:
+    """End an actor that never ran: no hook, and what it has begun is cut off."""
+    if ref._state >= STOPPING:
+        return
+    ref._close(reason)
+    clear_mailbox(system, ref)
+    if ref._extra is not None:
+        for task in tuple((ref._extra.tasks or {}).values()):
+            system.haunt(ref, task)
+    die(system, ref)
 
 
 def launch(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
     """Let a constructed actor live: run ``on_start``, then open it for messages.
 
     Raises:
-        StartFailed: if ``on_start`` raised without suspending first.
+        StartFailed: if ``on_start`` raised, or ended the actor, without suspending first.
     """
-    system.actors[ref.id] = ref
     actor_class = ref.actor_class
+    if ref._state != STARTING:
+        # Started from a thread, and ended before the loop got to it.
+        if ref._state == EXITING:
+            _discard(system, ref, ref._reason or KILLED)
+        raise StartFailed(actor_class.__name__, ref._reason)
+    system.actors[ref.id] = ref
     if actor_class._threaded:
         ref._ensure_extra().started = Reply()
-        ref._start_thread(actor)  # type: ignore[attr-defined]  # a ThreadRef
+        try:
+            ref._start_thread(actor)  # type: ignore[attr-defined]  # a ThreadRef
+        except RuntimeError as error:
+            # The system has no thread left.
+            start_failed(system, ref, error)
+            raise StartFailed(actor_class.__name__, ref._reason) from error
     elif actor_class._has_on_start:
         try:
             result: Any = system.run_in_context(ref, actor.on_start)
         except BaseException as error:
-            _start_failed(system, ref, error)
+            start_failed(system, ref, error)
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise StartFailed(actor_class.__name__, ref._reason) from error
@@ -133,12 +175,15 @@ def launch(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
             system.driver.hand_over(ref, result, _on_start_finished)
         else:
             _open(system, ref)
+            if ref._state >= STOPPING:
+                raise StartFailed(actor_class.__name__, ref._reason)
     else:
         _open(system, ref)
 
 
 def _open(system: Scheduler, ref: ActorRef[Any]) -> None:
     if ref._state == EXITING:
+        end_quietly(system, ref)
         terminate(system, ref, ref._reason or KILLED, None)
     elif ref._state == STARTING:
         if ref._box or (ref._extra is not None and ref._extra.control):
@@ -147,9 +192,18 @@ def _open(system: Scheduler, ref: ActorRef[Any]) -> None:
             ref._state = IDLE
 
 
-def _start_failed(system: Scheduler, ref: ActorRef[Any], error: BaseException) -> None:
-    # The starter is told by return, so the link must stay silent (OTP proc_lib does the same).
+def end_quietly(system: Scheduler, ref: ActorRef[Any]) -> None:
+    """Unlink an actor that fails to start from those who are told so by return."""
+    # OTP's proc_lib does the same.
     links.disown(ref)
+    extra = ref._extra
+    if extra is not None and extra.starter is not None:
+        links.unlink(extra.starter, ref)
+
+
+def start_failed(system: Scheduler, ref: ActorRef[Any], error: BaseException) -> None:
+    """End an actor whose ``on_start`` raised ``error``, and fail its start handshake."""
+    end_quietly(system, ref)
     exiting = ref._state == EXITING and isinstance(error, asyncio.CancelledError)
     reason: ExitReason = Crash(error)
     if exiting and ref._reason is not None:
@@ -163,7 +217,7 @@ def _start_failed(system: Scheduler, ref: ActorRef[Any], error: BaseException) -
     started, extra.started = extra.started, None
     if extra.listed and not exiting:
         logger.error("Unhandled exception in %s:", ref, exc_info=error)
-    terminate(system, ref, reason, None)
+    _discard(system, ref, reason)
     if started is not None:
         started._reject(failure)
 
@@ -175,10 +229,11 @@ def _on_start_finished(ref: ActorRef[Any], _value: Any, error: BaseException | N
     if ref._state == DEAD:
         return
     if error is not None:
-        _start_failed(system, ref, error)
+        start_failed(system, ref, error)
         return
     started, extra.started = extra.started, None
     _open(system, ref)
+    extra.starter = None
     if started is not None:
         if ref._state < EXITING:
             started._resolve(ref)
@@ -205,10 +260,23 @@ def told_to_asker(ref: ActorRef[Any], error: BaseException) -> BaseException:
 
 def crash(system: Scheduler, ref: ActorRef[Any], error: BaseException) -> None:
     """End an actor whose hook or handler raised ``error``; logged once, here."""
-    logger.error("Unhandled exception in %s:", ref, exc_info=error)
+    report(ref, error)
     # pykka runs on_failure for exceptions, and on_stop for what is not an Exception.
     hook: Hook = "failure" if isinstance(error, Exception) else "stop"
     terminate(system, ref, Crash(error), hook, error)
+
+
+def report(ref: ActorRef[Any], error: BaseException) -> None:
+    """Log a crash once, with the actor's own part of the traceback."""
+    if not logger.isEnabledFor(logging.ERROR):
+        return
+    traceback = error.__traceback__
+    # The engine's frames say nothing about the crash, and formatting each costs 100 µs.
+    while traceback is not None and traceback.tb_next is not None:
+        if not traceback.tb_frame.f_globals.get("__name__", "").startswith("puckstream.actors."):
+            break
+        traceback = traceback.tb_next
+    logger.error("Unhandled exception in %s:", ref, exc_info=(type(error), error, traceback))
 
 
 def terminate(
@@ -224,12 +292,11 @@ def terminate(
         hook: which of the actor's hooks to run; ``None`` for an untrapped signal, which runs
             neither (OTP: ``terminate`` is not called then).
     """
-    ref._state = STOPPING
-    ref._reason = reason
-    _close(system, ref)
+    ref._close(reason)
+    clear_mailbox(system, ref)
     actor = ref._actor
     if hook is None or actor is None or (hook == "stop" and not ref.actor_class._has_on_stop):
-        _end_tasks(system, ref)
+        end_tasks(system, ref)
         return
     try:
         if hook == "stop":
@@ -240,15 +307,15 @@ def terminate(
                 ref, actor.on_failure, type(error), error, error.__traceback__
             )
     except BaseException as failure:
-        _hook_failed(ref, failure)
-        _end_tasks(system, ref)
+        hook_failed(ref, failure)
+        end_tasks(system, ref)
         if isinstance(failure, KeyboardInterrupt):
             raise
         return
     if type(result) is CoroutineType:
         system.driver.hand_over(ref, result, _hook_finished)
     else:
-        _end_tasks(system, ref)
+        end_tasks(system, ref)
 
 
 def _hook_finished(ref: ActorRef[Any], _value: Any, error: BaseException | None) -> None:
@@ -257,28 +324,23 @@ def _hook_finished(ref: ActorRef[Any], _value: Any, error: BaseException | None)
     if ref._state == DEAD:
         return
     if error is not None:
-        _hook_failed(ref, error)
-    _end_tasks(ref._system, ref)
+        hook_failed(ref, error)
+    end_tasks(ref._system, ref)
 
 
-def _hook_failed(ref: ActorRef[Any], error: BaseException) -> None:
+def hook_failed(ref: ActorRef[Any], error: BaseException) -> None:
+    """Note what ``on_stop`` or ``on_failure`` raised; it becomes the reason of an expected end."""
     logger.error("Unhandled exception in %s:", ref, exc_info=error)
     if ref._reason is None or ref._reason.expected:
         ref._reason = Crash(error)
 
 
-def _close(system: Scheduler, ref: ActorRef[Any]) -> None:
-    """Refuse further messages, and answer or keep as dead letters those that wait."""
-    box, ref._box = ref._box, None
+def clear_mailbox(system: Scheduler, ref: ActorRef[Any]) -> None:
+    """Answer the messages that wait, or keep them as dead letters."""
+    for message in ref._take_all():
+        return_to_sender(system, ref, message)
     extra = ref._extra
-    if box:
-        for message in box:
-            return_to_sender(system, ref, message)
-        box.clear()
     if extra is not None:
-        control, extra.control = extra.control, None
-        for message in control or ():
-            return_to_sender(system, ref, message)
         if extra.listed:
             extra.listed = False
             strike_off(ref)
@@ -290,7 +352,7 @@ def return_to_sender(system: Scheduler, ref: ActorRef[Any], message: Any) -> Non
     """Answer a request that ``ref`` will not handle, or keep a message as a dead letter."""
     if type(message) is Request:
         if type(message.message) is Stop:
-            message.reply._resolve(None)
+            answer_stop(ref, message.reply)
         else:
             msg = f"{ref} stopped before handling the message"
             message.reply._reject(ActorDeadError(msg))
@@ -298,7 +360,18 @@ def return_to_sender(system: Scheduler, ref: ActorRef[Any], message: Any) -> Non
         system.dead_letters.add(ref, message, "the actor stopped")
 
 
-def _end_tasks(system: Scheduler, ref: ActorRef[Any]) -> None:
+def answer_stop(ref: ActorRef[Any], reply: Reply[Any]) -> None:
+    """Answer a request to stop as soon as ``ref`` is fully down; from any thread."""
+    try:
+        ref._system.run_on_loop(ref._on_death, lambda _ref, _reason: reply._resolve(None))
+    except NodeNotRunning:
+        reply._resolve(None)
+
+
+def end_tasks(system: Scheduler, ref: ActorRef[Any]) -> None:
+    """Cancel what ``ref`` still runs, wait for its end, and declare ``ref`` dead."""
+    if ref._state == DEAD:
+        return
     extra = ref._extra
     tasks = None if extra is None else extra.tasks
     if not tasks:
@@ -351,10 +424,17 @@ def kill(system: Scheduler, ref: ActorRef[Any]) -> None:
     """Declare an actor dead at once, whatever it is doing (OTP ``exit(Pid, kill)``)."""
     if ref._state == DEAD:
         return
-    ref._reason = KILLED
-    _close(system, ref)
+    if ref.actor_class._threaded:
+        # What it has sent through the loop comes before the news of its end.
+        system.inbound.accept()
+        if ref._state == DEAD:
+            return
+    ref._close(KILLED)
+    clear_mailbox(system, ref)
     extra = ref._extra
     if extra is not None:
+        if extra.started is not None:
+            end_quietly(system, ref)
         vessel = extra.vessel
         if vessel is not None:
             system.haunt(ref, vessel)

@@ -8,10 +8,12 @@ back. The subscriptions outlive the actor.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from puckstream.actors.actor import Actor
+from puckstream.actors.multicast import multicast
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.scheduler import CURRENT, Scheduler
 from puckstream.actors.service import Service
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from puckstream.actors.reply import Reply
 
 __all__ = ["Feed", "Position", "PubSub", "PubSubActor"]
+
+logger = logging.getLogger("puckstream.actors")
 
 Position = int | Literal["now"]
 """Where a subscription to a feed begins: behind a number (0 is the start), or with what is new."""
@@ -124,7 +128,7 @@ class PubSubActor(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Deliver, or change the subscriptions."""
-        kind = type(message)
+        kind: type[Any] = type(message)
         if kind is _Advance:
             self._advance(message.topic)
             return None
@@ -154,10 +158,13 @@ class PubSubActor(Actor):
         subscribers = self._table.by_topic.get(topic)
         if not subscribers:
             return 0
-        for ref in subscribers:
-            if ref is not sender:
+        others = [ref for ref in subscribers if ref is not sender]
+        if {*map(type, others)} <= _PLAIN:
+            multicast(self.actor_ref._system, others, message)
+        else:
+            for ref in others:
                 _send(ref, message)
-        return len(subscribers) - (sender in subscribers)
+        return len(others)
 
     def _advance(self, topic: str) -> None:
         self._table.advancing.discard(topic)
@@ -172,13 +179,22 @@ class PubSubActor(Actor):
         for ref, cursor in subscribers.items():
             if cursor is None:
                 continue
-            if cursor.feed is not slice_of or cursor.number != behind:
-                slice_of, behind = cursor.feed, cursor.number
-                messages = slice_of.after(behind)
-            for message in messages:
-                _send(ref, message)
-            cursor.number = behind + len(messages)
-            if slice_of.ended and cursor.number >= slice_of.last:
+            feed = cursor.feed
+            try:
+                if feed is not slice_of or cursor.number != behind:
+                    behind = cursor.number
+                    messages = feed.after(behind)
+                    slice_of = feed
+                for message in messages:
+                    _send(ref, message)
+                cursor.number = behind + len(messages)
+                if feed.ended and cursor.number >= feed.last:
+                    ended.append(ref)
+            except Exception:
+                # A restart would only meet the same feed again, and in the end nobody would be
+                # left to deliver anything.
+                logger.exception("the feed of %r failed; %s is unsubscribed", topic, ref)
+                slice_of = None
                 ended.append(ref)
         for ref in ended:
             self._remove(topic, ref)
@@ -217,6 +233,10 @@ class PubSubActor(Actor):
             self._table.monitors[ref] = self.monitor(ref)
 
 
+# Refs that take a message without asking a bound or a thread.
+_PLAIN = frozenset({ActorRef})
+
+
 def _send(ref: ActorRef[Any], message: Any) -> None:
     if type(ref) is ActorRef:
         ref._deliver(message)
@@ -227,6 +247,12 @@ def _send(ref: ActorRef[Any], message: Any) -> None:
         # The dead are removed by their Down; a full mailbox has its own policy, and its
         # refusal concerns nobody else.
         ref._system.dead_letters.add(ref, message, "the subscriber did not take it")
+
+
+def _check_topic(topic: object) -> None:
+    if not isinstance(topic, str):
+        option = "topic"
+        raise InvalidOption(option, topic, "a topic is text")
 
 
 class PubSub:
@@ -269,8 +295,9 @@ class PubSub:
 
         Raises (at once):
             NotInActor: if no ``ref`` is given and no actor is calling.
-            InvalidOption: if ``after`` is no position.
+            InvalidOption: if ``topic`` is no text, or ``after`` no position.
         """
+        _check_topic(topic)
         if after != "now" and (type(after) is not int or after < 0):
             raise InvalidOption("after", after, "a number ≥ 0, or 'now'")
         return self.service.call(_Subscribe(topic, self._subscriber(ref), feed, after))
@@ -284,7 +311,13 @@ class PubSub:
         return self.service.call(_Unsubscribe(topic, self._subscriber(ref)))
 
     def broadcast(self, topic: str, message: Any, *, sender: ActorRef[Any] | None = None) -> None:
-        """Send ``message`` to every subscriber of ``topic`` but ``sender``; from any thread."""
+        """Send ``message`` to every subscriber of ``topic`` but ``sender``; from any thread.
+
+        Raises:
+            InvalidOption: if ``topic`` is no text.
+            NodeNotRunning: from another thread, if the node has shut down.
+        """
+        _check_topic(topic)
         self.service.tell(_Broadcast(topic, message, sender))
 
     def advance(self, topic: str) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
+from collections.abc import Callable, Iterable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, overload
 
 from puckstream.actors._pykka import ActorDeadError, ActorProxy, PykkaRef, Stop
 from puckstream.actors.mailbox import Request
@@ -60,6 +61,8 @@ class ActorRef(PykkaRef[A]):
         "actor_class",
         "id",
     )
+
+    _guard: ClassVar = threading.RLock()  # for what any thread may be the first to make
 
     actor_class: type[A]
     id: int
@@ -119,7 +122,9 @@ class ActorRef(PykkaRef[A]):
         """A universally unique name for the actor, made when first asked for."""
         extra = self._ensure_extra()
         if extra.urn is None:
-            extra.urn = uuid.uuid4().urn
+            with self._guard:
+                if extra.urn is None:
+                    extra.urn = uuid.uuid4().urn
         return extra.urn
 
     @property
@@ -127,7 +132,9 @@ class ActorRef(PykkaRef[A]):
         """An event that is set when the actor takes no more messages (pykka's)."""
         extra = self._ensure_extra()
         if extra.event is None:
-            extra.event = threading.Event()
+            with self._guard:
+                if extra.event is None:
+                    extra.event = threading.Event()
         if self._state >= STOPPING:
             extra.event.set()
         return extra.event
@@ -145,7 +152,11 @@ class ActorRef(PykkaRef[A]):
     def _ensure_extra(self) -> Extra:
         extra = self._extra
         if extra is None:
-            extra = self._extra = Extra()
+            # Any thread may want a urn at the moment the loop notes a monitor.
+            with self._guard:
+                extra = self._extra
+                if extra is None:
+                    extra = self._extra = Extra()
         return extra
 
     # -- sending
@@ -205,6 +216,30 @@ class ActorRef(PykkaRef[A]):
                 system.arm()
         return True
 
+    def _close(self, reason: ExitReason) -> None:
+        """Take no more messages; ``reason`` is the one that counts."""
+        self._state = STOPPING
+        self._reason = reason
+
+    def _take_all(self) -> Iterable[Any]:
+        """Take what waits in a closed mailbox, for others to be told."""
+        box, self._box = self._box, None
+        extra = self._extra
+        if extra is None or not extra.control:
+            return box or ()
+        control, extra.control = extra.control, None
+        return [*control, *(box or ())]
+
+    def _forget(self, unwanted: Callable[[Any], bool]) -> None:
+        """Take ``unwanted`` messages out of the queue, on the loop's thread."""
+        box = self._box
+        if box:
+            kept = [message for message in box if not unwanted(message)]
+            if len(kept) < len(box):
+                # In place: a handler may be going through this very queue.
+                box.clear()
+                box.extend(kept)
+
     def _send_request(self, request: Request) -> None:
         """Deliver ``request`` from any thread; a dead actor answers it at once."""
         system = self._system
@@ -235,15 +270,21 @@ class ActorRef(PykkaRef[A]):
 
         Raises:
             BlockingCall: on a thread that runs an event loop, before anything is sent.
+            CallingSelf: from inside the actor's own handler, likewise.
             AskTimeout: if ``timeout`` passes; the actor is not told and a late reply is dropped.
             ActorDeadError: if the actor has stopped, or stops before it answers.
-            BaseException: what the actor's handler raised.
+            Exception: what the actor's handler raised.
         """
-        if block and self._system.on_any_loop():
-            raise BlockingCall("ask()", "'await ref.call(message)'")
+        if block:
+            self._check_may_block("ask()", "'await ref.call(message)'")
         reply: Reply[Any] = Reply()
         self._send_request(Request(message, reply))
         return reply.get(timeout=timeout) if block else reply
+
+    def _check_may_block(self, call: str, instead: str) -> None:
+        system = self._system
+        if system.on_any_loop() or system.on_loop():
+            raise BlockingCall(call, instead)
 
     def call(
         self, message: Any, timeout: float | None = 5.0, *, control: bool = False
@@ -260,10 +301,11 @@ class ActorRef(PykkaRef[A]):
         Raises (when awaited):
             CallTimeout: if ``timeout`` passes; the actor is not told and a late reply is dropped.
             ActorDeadError: if the actor has stopped, or stops before it answers.
-            BaseException: what the actor's handler raised.
+            Exception: what the actor's handler raised.
 
         Raises (at once):
             CallingSelf: from inside the actor's own handler.
+            NodeNotRunning: from another thread, if the actor's node has shut down.
         """
         system = self._system
         reply: Reply[Any] = Reply()
@@ -273,7 +315,7 @@ class ActorRef(PykkaRef[A]):
                 system.post(self._deliver_control, request)
             else:
                 self._send_request(request)
-            if timeout is not None:
+            if timeout is not None and not reply.done:
                 system.post(system.deadlines.add, reply, timeout, self)
             return reply
         if control:
@@ -325,10 +367,11 @@ class ActorRef(PykkaRef[A]):
 
         Raises:
             BlockingCall: if it should block a thread that runs an event loop.
+            CallingSelf: if it should block inside the actor's own handler.
             AskTimeout: if ``timeout`` passes; the actor still stops.
         """
-        if block and self._system.on_any_loop():
-            raise BlockingCall("stop()", "'await ref.stop(block=False)'")
+        if block:
+            self._check_may_block("stop()", "'await ref.stop(block=False)'")
         asked: Reply[Any] = Reply()
         stopped: Reply[bool] = Reply()
 
@@ -360,7 +403,8 @@ class ActorRef(PykkaRef[A]):
         Raises:
             NodeNotRunning: from another thread, if the actor's node has shut down.
         """
-        self._system.send_exit(self, ExitReason.of(reason))
+        if self._state != DEAD:
+            self._system.send_exit(self, ExitReason.of(reason))
 
     def _take_exit(self, reason: ExitReason) -> None:
         """Be ended by an untrapped signal, ahead of queued messages; the first reason counts."""
@@ -387,6 +431,9 @@ class ActorRef(PykkaRef[A]):
         Fully down means: hooks have run and owned tasks have ended, unless it was killed.
         """
         reply: Reply[ExitReason] = Reply()
+        if self._state == DEAD:
+            reply._resolve(self._reason or KILLED)
+            return reply
         self._system.run_on_loop(self._on_death, lambda _ref, reason: reply._resolve(reason))
         return reply
 

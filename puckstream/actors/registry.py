@@ -54,7 +54,7 @@ class _Table:
     def live(self, key: Hashable) -> Iterator[Entry]:
         # A copy in one step, since threads read while the loop writes. An owner that has ended
         # counts no more, even if the registry has not been told yet.
-        for ref, value in tuple(self.by_key.get(key, {}).items()):
+        for ref, value in self.by_key.get(key, {}).copy().items():
             if ref.is_alive():
                 yield Entry(ref, value)
 
@@ -95,6 +95,8 @@ class RegistryActor(Actor):
         self._table.monitors.clear()
         for ref in tuple(self._table.by_owner):
             self._watch(ref)
+        for key in tuple(self._table.waiting):
+            self._announce(key)
         self._service.provided_by(self.actor_ref)
 
     def on_receive(self, message: Any) -> Any:
@@ -104,9 +106,7 @@ class RegistryActor(Actor):
                 self._watch(ref)
                 return None
             case _Announce(key):
-                for entry in tuple(self._table.live(key))[:1]:
-                    for waiting in self._table.waiting.pop(key, ()):
-                        waiting._resolve(entry.ref)
+                self._announce(key)
                 return None
             case Down(_, ref, _):
                 for key in tuple(self._table.by_owner.get(ref, ())):
@@ -115,6 +115,11 @@ class RegistryActor(Actor):
                 return None
             case _:
                 return super().on_receive(message)
+
+    def _announce(self, key: Hashable) -> None:
+        for entry in tuple(self._table.live(key))[:1]:
+            for waiting in self._table.waiting.pop(key, ()):
+                waiting._resolve(entry.ref)
 
     def _watch(self, ref: ActorRef[Any]) -> None:
         monitors = self._table.monitors
@@ -143,7 +148,7 @@ class Registry:
         if keys not in ("unique", "duplicate"):
             raise InvalidOption("keys", keys, "'unique' or 'duplicate'")
         self._table = _Table(keys)
-        self.service = Service(system, "registry")
+        self.service = Service(system, "registry", self._refuse_waiting)
 
     def actor(self) -> tuple[type[RegistryActor], tuple[Any, ...]]:
         """Return the class and arguments of the actor that keeps this registry."""
@@ -163,7 +168,9 @@ class Registry:
 
         Raises (at once):
             NotInActor: if no ``ref`` is given and no actor is calling.
+            InvalidOption: if ``key`` is not hashable.
         """
+        _check_key(key)
         return self.service.system.perform(self.claim, key, self._owner(ref), value)
 
     def claim(self, key: Hashable, ref: ActorRef[Any], value: Any = None) -> None:
@@ -208,7 +215,10 @@ class Registry:
         """Return a reply with the owner of ``key``, settled as soon as there is a live one.
 
         So one waits for the next instance of a child that is being restarted. A waiter that is
-        cancelled, or whose node shuts down, is forgotten with the node.
+        cancelled is forgotten when the key is registered.
+
+        Raises (when awaited):
+            NodeNotRunning: if the node shuts down first.
         """
         reply: Reply[ActorRef[Any]] = Reply()
 
@@ -216,6 +226,8 @@ class Registry:
             ref = self.whereis(key)
             if ref is not None:
                 reply._resolve(ref)
+            elif self.service.closed:
+                reply._reject(self.service.refusal())
             else:
                 self._table.waiting.setdefault(key, []).append(reply)
 
@@ -230,6 +242,12 @@ class Registry:
         """Return the number of keys that have a live owner."""
         return sum(1 for key in tuple(self._table.by_key) if self.lookup(key))
 
+    def _refuse_waiting(self) -> None:
+        waiting, self._table.waiting = self._table.waiting, {}
+        for replies in waiting.values():
+            for reply in replies:
+                reply._reject(self.service.refusal())
+
     @staticmethod
     def _owner(ref: ActorRef[Any] | None) -> ActorRef[Any]:
         owner = CURRENT.get() if ref is None else ref
@@ -237,3 +255,11 @@ class Registry:
             msg = "registering needs a ref=…, unless an actor registers itself"
             raise NotInActor(msg)
         return owner
+
+
+def _check_key(key: object) -> None:
+    try:
+        hash(key)
+    except TypeError:
+        option = "key"
+        raise InvalidOption(option, key, "a key is hashable, such as text") from None

@@ -61,6 +61,14 @@ class Reply(PykkaFuture[T], Generic[T]):
         """Whether the value or the exception is there."""
         return self._state != _PENDING
 
+    @classmethod
+    def of(cls, value: T) -> Reply[T]:
+        """Return a reply that has its value already."""
+        reply: Reply[T] = cls()
+        reply._value = value
+        reply._state = _VALUE
+        return reply
+
     # -- the answering side
 
     def _resolve(self, value: Any) -> bool:

@@ -69,6 +69,7 @@ class Extra:
         "on_death",
         "request",
         "started",
+        "starter",
         "tasks",
         "timers",
         "urn",
@@ -85,6 +86,7 @@ class Extra:
         self.on_death: list[Callable[[ActorRef[Any], ExitReason], object]] | None = None
         self.request: Request | None = None  # the one a suspended handler must answer
         self.started: Reply[Any] | None = None
+        self.starter: ActorRef[Any] | None = None  # linked, and told by return if it fails
         self.tasks: dict[str, asyncio.Task[Any]] | None = None
         self.timers: dict[object, Timer] | None = None
         self.urn: str | None = None

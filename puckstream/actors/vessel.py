@@ -24,7 +24,7 @@ Finished = Callable[["ActorRef[Any]", Any, BaseException | None], None]
 """Called with the actor, the coroutine's value, and its exception if it raised."""
 
 
-# References to a task nobody else has: the vessel's, its wake-up's, the local variable's, the call's.
+# References to a task nobody else has: the vessel's, its wake-up's, the variable's, the call's.
 _UNSHARED = 4
 
 
@@ -42,7 +42,7 @@ class Vessel:
         self._started = False
         self._cancelled = False
         self.task: asyncio.Task[None] = loop.create_task(
-            self._run(), name="puckstream:spare", context=context
+            self._run(), name="puckstream:spare", context=context.copy()
         )
 
     def take_over(

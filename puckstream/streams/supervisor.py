@@ -7,6 +7,7 @@ does when a stream's actor ends without a word is to say the last word for it.
 from __future__ import annotations
 
 import logging
+from types import TracebackType
 from typing import Any, NamedTuple, cast
 
 from puckstream.actors import links
@@ -79,7 +80,12 @@ class StreamsSupervisor(DynamicSupervisor):
         self._records.clear()
         return super().on_stop()
 
-    def on_failure(self, *_error: object) -> None:
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Leave the streams running: the next supervisor takes them over."""
 
     def _start_stream(self, plan: Plan) -> ActorRef[Any] | None:

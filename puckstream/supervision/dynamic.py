@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Awaitable, Hashable, Iterator
 from dataclasses import replace
+from types import TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from puckstream.actors import links
@@ -115,7 +116,7 @@ class DynamicSupervisor(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Serve exits, retries and admin calls."""
-        kind = type(message)
+        kind: type[Any] = type(message)
         if kind is handle.StartChild:
             return self._start_child(message.spec)
         if kind is Exit:
@@ -267,7 +268,7 @@ class DynamicSupervisor(Actor):
             raise Refuse(ChildNotFound(ref, "is not a child of this supervisor"))
         self._histories.pop(ref, None)
         reason = self._staff.stop(ref, spec.shutdown)
-        if isinstance(reason, Reply):
+        if not isinstance(reason, ExitReason):
             return self._report_stop(ref, spec, reason)
         self._check_stop(ref, spec, reason)
         return None
@@ -327,8 +328,14 @@ class DynamicSupervisor(Actor):
 
         return wait()
 
-    def on_failure(self, *_error: object) -> Awaitable[None] | None:
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Awaitable[None] | None:
         """Stop all children likewise: ``classify`` raised, or a handler of a subclass."""
+        del exception_type, exception_value, traceback
         return self.on_stop()
 
     def hurry(self) -> None:

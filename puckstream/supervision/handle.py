@@ -73,8 +73,10 @@ class _AnySupervisorRef(ActorRef[Any]):
     __slots__ = ()
 
     def _deliver(self, message: Any) -> bool:
-        kind = type(message)
-        if kind is ParentExit or kind is Stop or (kind is Request and type(message.message) is Stop):
+        kind: type[Any] = type(message)
+        if kind is Request:
+            kind = type(message.message)
+        if kind is ParentExit or kind is Stop:
             # It may be waiting for a child that never starts, and would not look at its mailbox.
             actor = self._actor
             if actor is not None:

@@ -6,6 +6,7 @@ has the thread of a `ThreadTaskActor`.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +20,7 @@ from puckstream.actors.ref import ActorRef
 from puckstream.actors.scheduler import CURRENT
 from puckstream.actors.state import EXITING
 from puckstream.actors.thread_actor import ThreadActor
-from puckstream.errors import Refuse
+from puckstream.errors import NodeNotRunning, Refuse
 from puckstream.supervision.task import Task
 
 __all__ = ["Job", "TaskActor", "ThreadTaskActor", "ancestors", "callers", "name_of"]
@@ -82,6 +83,8 @@ class Job:
         """Return a job for the calling code."""
         caller = CURRENT.get()
         chain = () if caller is None else (caller, *callers())
+        if task is not None:
+            task.callers = chain
         return cls(function, args, kwargs, contextvars.copy_context(), chain, task)
 
     def context_for(self, ref: ActorRef[Any]) -> Context:
@@ -148,13 +151,14 @@ class TaskActor(Actor):
         self._end(value)
 
     def _end(self, value: Any) -> None:
-        self._hand_in(value)
+        task = self._job.task
+        # A function that has outlived an exit signal comes too late.
+        if task is not None and self.actor_ref._state < EXITING:
+            self._hand_in(task, value)
         self.finish()
 
-    def _hand_in(self, value: Any) -> None:
-        # A function that has outlived an exit signal comes too late.
-        if self._job.task is not None and self.actor_ref._state < EXITING:
-            self._job.task._finish(value)
+    def _hand_in(self, task: Task[Any], value: Any) -> None:
+        task._finish(value)
 
     def describe(self) -> str:
         """Return what the function is called, for the tree."""
@@ -186,8 +190,11 @@ class ThreadTaskActor(TaskActor, ThreadActor):
                 result.close()
             msg = f"{name_of(job.function)} is async; without in_thread=True it runs on the loop"
             raise TypeError(msg)
-        self.actor_ref._system.post(self._hand_in, result)
-        self.finish()
+        self._end(result)
+
+    def _hand_in(self, task: Task[Any], value: Any) -> None:
+        with contextlib.suppress(NodeNotRunning):  # then nobody waits any more
+            self.actor_ref._system.post(task._finish, value)
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -131,12 +131,10 @@ class Staff:
         match result:
             case Ignore():
                 return IGNORE
-            case ActorRef() as ref:
-                pass
-            case (ActorRef() as ref, _):
-                pass
+            case ActorRef() | (ActorRef(), _):
+                ref: ActorRef[Any] = result[0] if isinstance(result, (tuple, list)) else result
             case _:
-                msg = f"start function of child {spec.id!r} returned {result!r}, not a ref or IGNORE"
+                msg = f"child {spec.id!r}: its start function returned {result!r}, no ref or IGNORE"
                 raise TypeError(msg)
         if ref._state != DEAD:
             links.adopt(self._supervisor, ref)

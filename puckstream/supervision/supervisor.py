@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from types import TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from puckstream.actors.actor import Actor
 from puckstream.actors.ref import ActorRef
-from puckstream.actors.reply import Reply
 from puckstream.actors.signals import KILLED, SHUTDOWN, Crash, Exit, ExitReason
 from puckstream.errors import ChildError, InvalidSpec, Refuse, StartFailed
 from puckstream.supervision import handle
@@ -39,7 +39,6 @@ __all__ = ["Supervisor"]
 logger = logging.getLogger("puckstream.supervision")
 
 _Actions = Actions[ActorRef[Any], ExitReason]
-_Waiting = Awaitable[Started | Ignore] | Reply[ExitReason]
 
 
 class _TryAgain(NamedTuple):
@@ -121,8 +120,14 @@ class Supervisor(Actor):
         """Stop every child, in reverse order, each fully down before the next."""
         return self._carry_out(self._children.stop_all())
 
-    def on_failure(self, *_error: object) -> Awaitable[None] | None:
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Awaitable[None] | None:
         """Stop every child likewise: ``classify`` raised, or a handler of a subclass."""
+        del exception_type, exception_value, traceback
         return self.on_stop()
 
     def hurry(self) -> None:
@@ -131,7 +136,7 @@ class Supervisor(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Serve exits, retries and admin calls."""
-        kind = type(message)
+        kind: type[Any] = type(message)
         if kind is Exit:
             if message.ref is None:
                 return None
@@ -205,22 +210,17 @@ class Supervisor(Actor):
         waiting = self._advance(actions)
         return None if waiting is None else self._carry_on(waiting)
 
-    async def _carry_on(self, waiting: _Waiting | None) -> None:
+    async def _carry_on(self, waiting: Awaitable[_Actions] | None) -> None:
         # A loop and no recursion: there is a step for every child that is started or stopped.
         while waiting is not None:
-            if isinstance(waiting, Reply):
-                actions = self._children.stopped(await waiting)
-            else:
-                try:
-                    outcome = await waiting
-                except StartFailed as failure:
-                    actions = self._failed(failure)
-                else:
-                    actions = self._started(outcome)
-            waiting = self._advance(actions)
+            waiting = self._advance(await waiting)
 
-    def _advance(self, actions: _Actions) -> _Waiting | None:
-        """Do what ``actions`` say and what follows, up to a child that takes its time."""
+    def _advance(self, actions: _Actions) -> Awaitable[_Actions] | None:
+        """Do what ``actions`` say and what follows, up to a child that takes its time.
+
+        Returns:
+            What to await for the next actions, unless there is nothing left to do.
+        """
         while actions:
             for action in actions:
                 if type(action) is Report:
@@ -237,16 +237,26 @@ class Supervisor(Actor):
                     actions = self._failed(failure)
                 else:
                     if not isinstance(started, (Started, Ignore)):
-                        return started
+                        return self._when_started(started)
                     actions = self._started(started)
             elif type(last) is Stop:
                 reason = self._staff.stop(last.ref, last.spec.shutdown)
-                if isinstance(reason, Reply):
-                    return reason
+                if not isinstance(reason, ExitReason):
+                    return self._when_stopped(reason)
                 actions = self._children.stopped(reason)
             else:
                 break
         return None
+
+    async def _when_started(self, starting: Awaitable[Started | Ignore]) -> _Actions:
+        try:
+            started = await starting
+        except StartFailed as failure:
+            return self._failed(failure)
+        return self._started(started)
+
+    async def _when_stopped(self, stopping: Awaitable[ExitReason]) -> _Actions:
+        return self._children.stopped(await stopping)
 
     def _started(self, started: Started | Ignore) -> _Actions:
         self._note(started)
@@ -290,6 +300,8 @@ def _log(supervisor: Supervisor, report: Report[ActorRef[Any], ExitReason]) -> N
     reason = report.reason
     error = reason.error if isinstance(reason, Crash) else None
     level = logging.INFO if reason is not None and reason.expected else logging.ERROR
+    if not logger.isEnabledFor(level):
+        return
     logger.log(
         level,
         "%s: child %r: %s (%s)",

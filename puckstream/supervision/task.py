@@ -42,8 +42,8 @@ class Task(Generic[T]):
     If an actor started it, two messages tell that actor about the end: `TaskReply` with the
     result, unless the task failed, and then `Down` with the task's exit reason. As soon as the
     actor awaits the task or asks for its `result` neither comes any more, and those that wait in
-    its mailbox are taken out. Two kinds of callers get no messages: code outside of any actor,
-    and a `ThreadActor`, which waits with ``task.result().get()``.
+    its mailbox are taken out. A `ThreadActor` waits with ``task.result().get()``. Code outside of
+    any actor gets no messages.
 
     Once the result is there, the task takes no place in its supervisor any more.
     """
@@ -76,7 +76,7 @@ class Task(Generic[T]):
         self._supervisor = supervisor
         self._outcome: Reply[T] = Reply()
         self._returned: tuple[T] | None = None
-        self._claimed = owner is None or owner.actor_class._threaded
+        self._claimed = owner is None
         self.name = name
         """What the task's function is called."""
         self.owner = owner
@@ -194,10 +194,7 @@ class Task(Generic[T]):
         self._claimed = True
         if number is not None and owner._actor is not None:
             owner._actor.demonitor(number)
-        box = owner._box
-        for message in tuple(box or ()):
-            if type(message) is TaskReply and message.task is self and box is not None:
-                box.remove(message)
+        owner._forget(lambda message: type(message) is TaskReply and message.task is self)
 
     def _begin(self, ref: ActorRef[Any]) -> None:
         """Note that ``ref`` runs the function from now on.
@@ -220,6 +217,8 @@ class Task(Generic[T]):
 
     def _finish(self, result: T) -> None:
         """Take the result; whoever waits gets it when the actor is down."""
+        if self.done:
+            return  # killed before this came from its thread
         self._returned = (result,)
         if not self._claimed and self.owner is not None:
             self.owner._deliver(TaskReply(self, result))

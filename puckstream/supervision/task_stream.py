@@ -98,7 +98,7 @@ class _Running:
         outcome = self._ended.popleft()
         task = self.tasks.pop(outcome.place, None)
         if outcome.timed_out and task is not None:
-            _kill(task.ref)
+            _kill(task)
         return outcome
 
     def kill(self) -> None:
@@ -108,18 +108,22 @@ class _Running:
             starting._when_done(lambda: _kill_started(starting))
         tasks, self.tasks = self.tasks, {}
         for task in tasks.values():
-            _kill(task.ref)
+            _kill(task)
 
 
 def _kill_started(starting: Reply[Task[Any]]) -> None:
-    with contextlib.suppress(Exception):  # it has not started, so nothing is to be killed
-        _kill(starting.get().ref)
+    # It may not have started, or the node have ended. If it has started, this runs within its
+    # supervisor's handler, which cannot ask itself.
+    with contextlib.suppress(Exception):
+        task = starting.get()
+        task._supervisor._system.loop.call_soon_threadsafe(_kill, task)
 
 
-def _kill(ref: ActorRef[Any]) -> None:
+def _kill(task: Task[Any]) -> None:
+    # By its supervisor, which then has nothing to report: the task's shutdown is brutal.
     # From another thread, after the node's end, there is nothing left to kill.
     with contextlib.suppress(NodeNotRunning):
-        ref.kill()
+        task._supervisor.terminate_child(task.ref)
 
 
 class _Keeper(Actor):
@@ -180,7 +184,8 @@ async def run_stream(
         # Nothing is awaited here: the iteration may be ending because its loop is.
         running.kill()
         if keeper is not None:
-            _kill(keeper)
+            with contextlib.suppress(NodeNotRunning):
+                keeper.kill()
 
 
 async def _keep(system: Scheduler, running: _Running) -> ActorRef[Any] | None:

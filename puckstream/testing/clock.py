@@ -139,3 +139,5 @@ class _Timer:
     def cancel(self) -> None:
         """Take the callback back; does nothing if it has run."""
         self.pending = False
+        # It stays in line until it is due, and must keep nothing alive till then.
+        self._args = ()

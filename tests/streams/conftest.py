@@ -1,4 +1,4 @@
-"""A stage for streams: time that is moved by hand, sources fed by the test, and an audience.
+"""A stage for streams: sources fed by the test, time moved by hand, and an audience.
 
 The audience of a stream is whoever follows it, each in another way; `Audience.verdict` holds
 what every one of them has seen against the guarantees.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
-import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,55 +15,10 @@ import pytest
 
 import puckstream as puck
 from puckstream.actors.ref import ActorRef
+from puckstream.testing.clock import VirtualClock
 
 TURNS = 5000
 """Turns of the loop after which something that should have happened never will."""
-
-
-class Clock:
-    """Time that only moves when it is told to."""
-
-    def __init__(self) -> None:
-        self._now = 1000.0
-        self._numbers = itertools.count()
-        self._timers: list[tuple[float, int, _Timer]] = []
-
-    def now(self) -> float:
-        return self._now
-
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> _Timer:
-        timer = _Timer(callback, args)
-        heapq.heappush(self._timers, (self._now + delay, next(self._numbers), timer))
-        return timer
-
-    async def advance(self, seconds: float) -> None:
-        """Move time on, from one timer to the next, and let the loop have its turns at each."""
-        await turns()
-        end = self._now + seconds
-        while self._timers and self._timers[0][0] <= end:
-            due, _, timer = heapq.heappop(self._timers)
-            self._now = max(self._now, due)
-            timer.fire()
-            await turns()
-        self._now = end
-        await turns()
-
-    def jump(self, seconds: float) -> None:
-        """Move time on without a turn of the loop; what falls due fires at the next `advance`."""
-        self._now += seconds
-
-
-class _Timer:
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-        self._callback, self._args = callback, args
-        self._cancelled = False
-
-    def fire(self) -> None:
-        if not self._cancelled:
-            self._callback(*self._args)
-
-    def cancel(self) -> None:
-        self._cancelled = True
 
 
 async def turns(count: int = 20) -> None:
@@ -260,7 +213,7 @@ def _raise(_message: Any) -> None:
 class Stage:
     """The above, for tests to get as one fixture."""
 
-    Clock = Clock
+    Clock = VirtualClock
     Feed = Feed
     Audience = Audience
     Viewer = Viewer
@@ -317,6 +270,6 @@ def stage() -> type[Stage]:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> VirtualClock:
     """Make a clock that stands still."""
-    return Clock()
+    return VirtualClock(1000.0)

@@ -10,7 +10,8 @@ import pytest
 import puckstream as puck
 
 if TYPE_CHECKING:
-    from tests.streams.conftest import Clock, Stage
+    from puckstream.testing.clock import VirtualClock as Clock
+    from tests.streams.conftest import Stage
 
     AnyStage = type[Stage]
 
@@ -28,7 +29,7 @@ async def test_9_an_ended_stream_stays_readable_for_its_retention_and_is_then_ex
     async with puck.Node(clock=clock) as node:
         stream = await node.start_stream(quiet, stream_id="s")
         await stream.wait()
-        await clock.advance(299.875)
+        await clock.elapse(299.875)
         assert (await node.snapshot("s")).status == "done"
         late = await node.stream("s")
         assert (await late.result()).content == "a"
@@ -36,7 +37,7 @@ async def test_9_an_ended_stream_stays_readable_for_its_retention_and_is_then_ex
         audience = stage.Audience(node, late)
         await audience.actor()
         await audience.verdict()
-        await clock.advance(0.125)
+        await clock.elapse(0.125)
         for operation in (node.snapshot, node.stream):
             with pytest.raises(puck.StreamExpired, match="'s'"):
                 await operation("s")
@@ -59,7 +60,7 @@ async def test_9_a_running_stream_never_expires(stage: AnyStage, clock: Clock) -
     async with puck.Node(clock=clock, retention=1.0, max_ended=0) as node:
         feed = stage.Feed()
         await node.start_stream(feed.source, stream_id="s")
-        await clock.advance(10_000.0)
+        await clock.elapse(10_000.0)
         assert (await node.snapshot("s")).status == "running"
         feed.end()
         await (await node.stream("s")).wait()

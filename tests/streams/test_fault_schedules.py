@@ -17,7 +17,8 @@ import pytest
 import puckstream as puck
 
 if TYPE_CHECKING:
-    from tests.streams.conftest import Clock, Stage
+    from puckstream.testing.clock import VirtualClock as Clock
+    from tests.streams.conftest import Stage
 
     AnyStage = type[Stage]
 
@@ -94,11 +95,11 @@ class Schedule:
             self.audiences[at].actor_soon(after)
 
     async def lose_infrastructure(self) -> None:
-        self.clock.jump(2.0)  # the root allows three losses in five seconds
+        self.clock.advance(2.0)  # the root allows three losses in five seconds
         names = [name for name in ("registry", "pubsub", "streams") if self.chance.random() < 0.4]
         way = self.chance.choice([self.stage.kill, self.stage.crash])
         way(self.node, *names[:1] if self.chance.random() < 0.5 else names)
-        self.clock.jump(4.0 if len(names) < 2 else 6.0)
+        self.clock.advance(4.0 if len(names) < 2 else 6.0)
 
     async def kill_stream(self) -> None:
         self.stage.owner(self.node, self.streams[self.pick()]).kill()
@@ -119,7 +120,7 @@ class Schedule:
         self.feeds[self.pick()].end()
 
     async def pass_time(self) -> None:
-        await self.clock.advance(self.chance.choice([0.5, 1.0, 4.0]))
+        await self.clock.elapse(self.chance.choice([0.5, 1.0, 4.0]))
 
     async def leave(self) -> None:
         """Have somebody follow who is gone a moment later."""

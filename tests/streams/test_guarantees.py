@@ -20,7 +20,8 @@ import pytest
 import puckstream as puck
 
 if TYPE_CHECKING:
-    from tests.streams.conftest import Clock, Stage
+    from puckstream.testing.clock import VirtualClock as Clock
+    from tests.streams.conftest import Stage
 
     AnyStage = type[Stage]
 
@@ -156,7 +157,7 @@ async def test_1_infrastructure_lost_at_every_single_event_costs_nothing(
         await audience.gather()
 
         def strike(_event: Any) -> None:
-            clock.jump(60.0)  # so that no supervisor finds it too often
+            clock.advance(60.0)  # so that no supervisor finds it too often
             fault(stage, way)(node, *names)
 
         stage.log(stream).on_append(strike)
@@ -174,7 +175,7 @@ async def test_1_two_lost_one_after_the_other_while_the_first_is_restarted_cost_
 ) -> None:
     async with puck.Node(clock=clock) as node:
         for first, second in itertools.permutations(INFRASTRUCTURE, 2):
-            clock.jump(60.0)
+            clock.advance(60.0)
             feed = stage.Feed()
             stream = await node.start_stream(feed.source)
             audience = stage.Audience(node, stream)
@@ -305,11 +306,11 @@ async def test_6_a_stream_that_failed_is_never_started_again(
         else:
             for _ in range(3):
                 stage.kill(node, "streams")
-                clock.jump(60.0)
+                clock.advance(60.0)
                 await stage.turns()
             feed.end()
         await stream.wait()
-        await clock.advance(1000.0)
+        await clock.elapse(1000.0)
         assert feed.runs == 1
         assert not node.streaming(stream.id)
 
@@ -321,7 +322,7 @@ async def test_6_a_start_that_waits_for_its_supervisor_is_carried_out_once(
         feed = stage.Feed()
         for _ in range(3):
             stage.kill(node, "streams", "registry")
-            clock.jump(60.0)
+            clock.advance(60.0)
         starting = node.start_stream(feed.source)
         stage.kill(node, "streams")
         stream = await starting

@@ -15,7 +15,8 @@ import pytest
 import puckstream as puck
 
 if TYPE_CHECKING:
-    from tests.streams.conftest import Clock, Stage
+    from puckstream.testing.clock import VirtualClock as Clock
+    from tests.streams.conftest import Stage
 
     AnyStage = type[Stage]
 
@@ -53,7 +54,7 @@ async def test_4_cancel_says_what_it_found(stage: AnyStage, clock: Clock) -> Non
         assert await node.cancel("f") == "already_done"
         assert await node.cancel("k") == "already_done"
         assert await node.cancel("never seen") == "not_found"
-        await clock.advance(1000.0)
+        await clock.elapse(1000.0)
         assert await node.cancel("d") == "already_done"  # expired by now
 
 
@@ -273,7 +274,7 @@ async def test_4_such_a_cancel_is_forgotten_after_two_minutes(
     async with puck.Node(clock=clock) as node:
         feed = stage.Feed()
         await node.cancel("s")
-        await clock.advance(121.0)
+        await clock.elapse(121.0)
         await node.start_stream(feed.source, stream_id="s")
         await stage.until(feed.started)
 

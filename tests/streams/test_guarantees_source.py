@@ -12,7 +12,8 @@ import pytest
 import puckstream as puck
 
 if TYPE_CHECKING:
-    from tests.streams.conftest import Clock, Stage
+    from puckstream.testing.clock import VirtualClock as Clock
+    from tests.streams.conftest import Stage
 
     AnyStage = type[Stage]
 
@@ -217,10 +218,10 @@ async def test_1_a_source_that_never_ends_is_cancelled_again_and_then_left_behin
         await audience.gather()
         cancelling = node.cancel(stream.id, wait=True)
         await audience.verdict()
-        await clock.advance(5.0)
+        await clock.elapse(5.0)
         assert len(cancels) == 2
         assert not cancelling.done
-        await clock.advance(5.0)
+        await clock.elapse(5.0)
         assert await cancelling == "cancelled"  # nobody waits for ever
         assert stage.zombies(node) == 1  # and the node knows what it could not end
         let_go.set()

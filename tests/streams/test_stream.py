@@ -9,7 +9,8 @@ import pytest
 import puckstream as puck
 
 if TYPE_CHECKING:
-    from tests.streams.conftest import Clock, Stage
+    from puckstream.testing.clock import VirtualClock as Clock
+    from tests.streams.conftest import Stage
 
     AnyStage = type[Stage]
 
@@ -33,10 +34,10 @@ async def test_7_total_runs_from_the_start_to_the_end(stage: AnyStage, clock: Cl
         feed, stream, audience = await open_stream(stage, node, 10.0)
         for _ in range(9):
             feed("x")
-            await clock.advance(1.0)
-        await clock.advance(0.875)
+            await clock.elapse(1.0)
+        await clock.elapse(0.875)
         assert not stream.ended
-        await clock.advance(0.125)
+        await clock.elapse(0.125)
         end = await audience.verdict()
         assert (end.kind, end.reason, end.content) == ("cancelled", "timeout_total", "x" * 9)
         await stage.until(feed.stopped)
@@ -46,17 +47,17 @@ async def test_7_first_runs_to_the_first_chunk_only(stage: AnyStage, clock: Cloc
     async with puck.Node(clock=clock) as node:
         timeout = puck.Timeout(first=5.0)
         feed, stream, audience = await open_stream(stage, node, timeout)
-        await clock.advance(4.875)
+        await clock.elapse(4.875)
         assert not stream.ended
-        await clock.advance(0.125)
+        await clock.elapse(0.125)
         end = await audience.verdict()
         assert (end.reason, end.content) == ("timeout_first", "")
         await stage.until(feed.stopped)
 
         feed, stream, audience = await open_stream(stage, node, timeout)
-        await clock.advance(4.0)
+        await clock.elapse(4.0)
         feed("x")
-        await clock.advance(1000.0)
+        await clock.elapse(1000.0)
         feed.end()
         assert (await audience.verdict()).kind == "done"
 
@@ -64,14 +65,14 @@ async def test_7_first_runs_to_the_first_chunk_only(stage: AnyStage, clock: Cloc
 async def test_7_idle_runs_from_any_chunk_to_the_next(stage: AnyStage, clock: Clock) -> None:
     async with puck.Node(clock=clock) as node:
         feed, stream, audience = await open_stream(stage, node, puck.Timeout(idle=5.0))
-        await clock.advance(100.0)  # the first chunk is another clock's business
+        await clock.elapse(100.0)  # the first chunk is another clock's business
         for _ in range(4):
             feed("x")
-            await clock.advance(4.0)
+            await clock.elapse(4.0)
         assert not stream.ended
-        await clock.advance(0.875)
+        await clock.elapse(0.875)
         assert not stream.ended
-        await clock.advance(0.125)
+        await clock.elapse(0.125)
         end = await audience.verdict()
         assert (end.reason, end.content) == ("timeout_idle", "xxxx")
         await stage.until(feed.stopped)
@@ -84,7 +85,7 @@ async def test_7_a_stream_that_has_ended_is_not_timed_out(stage: AnyStage, clock
         feed("x")
         feed.end()
         assert (await audience.verdict()).kind == "done"
-        await clock.advance(100.0)
+        await clock.elapse(100.0)
         assert (await audience.verdict()).kind == "done"
 
 
@@ -94,7 +95,7 @@ async def test_7_the_clocks_go_on_while_the_infrastructure_is_replaced(
     async with puck.Node(clock=clock) as node:
         _, _, audience = await open_stream(stage, node, 10.0)
         stage.kill(node, "streams", "pubsub", "registry")
-        await clock.advance(10.0)
+        await clock.elapse(10.0)
         assert (await audience.verdict()).reason == "timeout_total"
 
 

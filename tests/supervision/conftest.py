@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -21,6 +21,7 @@ from puckstream.supervision.child import IGNORE, ChildSpec, Flags, child
 from puckstream.supervision.children import Children
 from puckstream.supervision.dynamic import DynamicSupervisor
 from puckstream.supervision.supervisor import Supervisor
+from puckstream.testing.clock import VirtualClock
 from puckstream.testing.gate import Gate
 
 CRASH = Custom("crash")
@@ -125,47 +126,6 @@ def booted() -> Callable[..., Shell]:
 # ------------------------------------------------------------------------- running supervisors
 
 
-class Clock:
-    """Time that only moves when it is told to."""
-
-    def __init__(self) -> None:
-        self._now = 1000.0
-        self._timers: list[_Timer] = []
-
-    def now(self) -> float:
-        return self._now
-
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> _Timer:
-        timer = _Timer(self._now + delay, callback, args)
-        self._timers.append(timer)
-        return timer
-
-    @property
-    def delays(self) -> list[float]:
-        """Return the seconds left of every pending timer, in order."""
-        pending = [timer for timer in self._timers if not timer.cancelled]
-        return sorted(round(timer.due - self._now, 6) for timer in pending)
-
-    def advance(self, seconds: float) -> None:
-        """Move on, and run what has fallen due, in order."""
-        self._now += seconds
-        due = [timer for timer in self._timers if timer.due <= self._now + 1e-9]
-        self._timers = [timer for timer in self._timers if timer not in due]
-        for timer in sorted(due, key=lambda timer: timer.due):
-            if not timer.cancelled:
-                timer.callback(*timer.args)
-
-
-class _Timer:
-    def __init__(self, due: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-        self.due, self.callback, self.args = due, callback, args
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-        self.args = ()
-
-
 class Worker(Actor):
     """Writes its start and its end into the stage's journal; raises what it is sent."""
 
@@ -218,12 +178,12 @@ class Stage:
     """An engine on a virtual clock, and a journal of what its workers did."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = VirtualClock(1000.0)
         self.journal: list[str] = []
         self.outcomes: defaultdict[Any, deque[Any]] = defaultdict(deque)
         self.gates: dict[Any, Gate] = {}
 
-    async def __aenter__(self) -> Stage:
+    async def __aenter__(self) -> Self:
         self.system = Scheduler(asyncio.get_running_loop(), self.clock)
         return self
 
@@ -289,10 +249,9 @@ class Stage:
         rows = await supervisor.which_children()
         return {row.spec.id: row.ref or row.state for row in rows}
 
-    async def turns(self, count: int = 10) -> None:
-        """Let everything happen that can."""
-        for _ in range(count):
-            await asyncio.sleep(0)
+    async def turns(self) -> None:
+        """Let everything happen that can without time passing."""
+        await self.clock.settle()
 
 
 @pytest.fixture

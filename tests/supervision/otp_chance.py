@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from tests.supervision.otp_model import Model, Proc, Sup
+from tests.supervision.otp_model import Model
+from tests.supervision.otp_procs import Proc, Sup
 from tests.supervision.otp_spec import Delay, Op, Spec
 
 __all__ = ["batches", "random_tree"]
@@ -37,7 +38,7 @@ class Chance:
         return {
             "restart": restart,
             "significant": may_be and not self.one_in(3),
-            "backoff": Delay(1.0, self.random.choice([1.0, 4.0]), 3.0) if self.one_in(5) else None,
+            "backoff": Delay(1.0, 4.0, self.random.choice([1.0, 3.0])) if self.one_in(4) else None,
         }
 
     def worker(self, boss_shutdown: str = "never") -> Spec:

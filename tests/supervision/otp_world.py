@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections import Counter, defaultdict, deque
@@ -203,10 +204,8 @@ class World:
         self.replies: list[tuple[Any, Any]] = []
 
     async def start(self) -> None:
-        try:
-            lifecycle.spawn(self.system, STARTS[self.spec.kind], (self, self.spec), {})  # type: ignore[arg-type]
-        except StartFailed:
-            pass
+        with contextlib.suppress(StartFailed):
+            lifecycle.spawn(self.system, Static, (self, self.spec), {})
         await self.settle()
 
     # -- what the actors tell

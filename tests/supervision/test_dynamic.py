@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -60,6 +61,17 @@ class Stubborn(Actor):
 
 def refs_of(rows: Any) -> list[Any]:
     return [row.ref for row in rows]
+
+
+def in_turn(*results: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a start function that does each of these once."""
+    left = list(results)
+
+    def start(context: Any) -> Any:
+        result = left.pop(0)
+        return result(context)
+
+    return start
 
 
 # ----------------------------------------------------------------------------------- start_child
@@ -275,7 +287,7 @@ async def test_a_restart_that_fails_is_tried_again_and_requests_are_served_meanw
         assert (row.ref, row.state) == (None, "restarting")
         assert (await supervisor.start_child(stage.worker("b"))).is_alive()
         assert await supervisor.count_children() == Counts(2, 1, 0, 2)
-        await stage.turns(1000)
+        await stage.turns()
         rows = await supervisor.which_children()
         assert [row.state for row in rows] == ["running", "running"]
         assert [row.restarts for row in rows if row.spec.id == "a"] == [1]
@@ -318,8 +330,8 @@ async def test_an_ignored_restart_removes_the_child(stage: Any) -> None:
     """S10."""
     async with stage:
         supervisor = await stage.dynamic()
-        results: list[Any] = [lambda context: context.spawn(Idle), lambda _context: IGNORE]
-        ref = await supervisor.start_child(child(lambda context: results.pop(0)(context)))
+        results = (lambda context: context.spawn(Idle), lambda _context: IGNORE)
+        ref = await supervisor.start_child(child(in_turn(*results)))
         await stage.end(ref)
         assert await supervisor.which_children() == ()
 
@@ -603,7 +615,7 @@ async def test_20_000_children_come_and_go_with_a_few_steps_each_and_leave_nothi
         assert stage.system.actors == {}
         assert stage.clock.delays == []
         watched = [weakref.ref(ref) for ref in refs]
-        del refs, supervisor, activate
+        del refs, supervisor
         del stage.system._activate
         gc.collect()
         assert [ref for ref in watched if ref() is not None] == []

@@ -16,14 +16,16 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
 import pytest
 
 from tests.supervision.otp_chance import batches, random_tree
-from tests.supervision.otp_model import Ambiguous, Bag, Model
-from tests.supervision.otp_spec import Op, Spec
+from tests.supervision.otp_model import Ambiguous, Model
+from tests.supervision.otp_procs import Bag
+from tests.supervision.otp_spec import Delay, Op, Spec
 from tests.supervision.otp_world import World
 
 STEPS = int(os.environ.get("PUCKSTREAM_MODEL_STEPS", "10000"))
@@ -214,6 +216,43 @@ def smaller_specs(spec: Spec) -> Iterator[Spec]:
 
 # ----------------------------------------------------------------------------------------- tests
 
+CAREFREE = Spec("w", backoff=Delay(1.0, 4.0, 10.0))
+DYNAMIC = Spec("d", "dynamic")
+
+SCENARIOS: dict[str, tuple[Spec, Batches]] = {
+    "a child that died unnoticed is not active": (
+        Spec("s", "static", children=(Spec("w"),)),
+        [[("unlink", "w")], [("end", "w", "killed")]],
+    ),
+    "a child whose exit still waits in the mailbox is not active": (
+        Spec("s", "static", children=(Spec("w"),)),
+        [[("noise", "s"), ("ask", "s", "count_children", None), ("end", "w", "shutdown")]],
+    ),
+    "a dynamic supervisor can be looked at while a child waits for its restart": (
+        Spec("s", "static", children=(DYNAMIC,)),
+        [
+            [("ask", "d", "start_child", CAREFREE)],
+            [("noise", "d"), ("end", "w", "crash"), ("ask", "d", "which_children", None)],
+            [("advance", 1.0)],
+        ],
+    ),
+    "a child started by hand begins with the shortest delay again": (
+        Spec("s", "static", children=(CAREFREE,)),
+        [
+            *([("end", "w", "crash")], [("advance", 1.0)], [("end", "w", "crash")]),
+            *([("ask", "s", "terminate_child", "w")], [("ask", "s", "restart_child", "w")]),
+            *([("end", "w", "crash")], [("advance", 1.0)]),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_what_once_diverged_does_so_no_more(name: str) -> None:
+    """S21, S32, S39: plays that were found at random."""
+    spec, recorded = SCENARIOS[name]
+    await Play(spec).run(lambda _model: recorded)
+
 
 @pytest.mark.time_limit(60 + STEPS / 50)
 @pytest.mark.parametrize("round_", range(ROUNDS))
@@ -227,7 +266,7 @@ async def test_a_tree_does_what_the_model_of_otp_does(round_: int) -> None:
         play = Play(random_tree(random))
         trees += 1
         try:
-            await play.run(lambda model, random=random: batches(random, model, STEPS_PER_TREE))
+            await play.run(partial(batches, random, count=STEPS_PER_TREE))
         except Ambiguous:
             ambiguous += 1
         except Exception as error:
@@ -240,4 +279,6 @@ async def test_a_tree_does_what_the_model_of_otp_does(round_: int) -> None:
             )
             raise
         steps += len(play.record)
-    assert ambiguous < trees / 4, f"{ambiguous} of {trees} could not be compared to their end"
+    assert ambiguous < max(5, trees / 4), (
+        f"{ambiguous} of {trees} could not be compared to their end"
+    )

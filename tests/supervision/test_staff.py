@@ -88,11 +88,15 @@ async def test_a_start_that_fails_leaves_no_link(stage: Any, slow: bool) -> None
                 raise_broken()
 
         with pytest.raises(StartFailed) as raised:
-            starting: Any = staff.start(child(Fails))
-            await starting
+            await started(staff, child(Fails))
         assert reason_of(raised.value) == Crash(BROKEN)
         assert (links_of(boss), boss.mailbox_length) == ([], 0)
         assert list(stage.system.actors.values()) == [boss]
+
+
+async def started(staff: Staff, spec: Any) -> Any:
+    starting: Any = staff.start(spec)
+    return await starting
 
 
 def raise_broken() -> None:

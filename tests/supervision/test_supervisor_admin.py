@@ -45,9 +45,7 @@ class Idle(Actor):
 async def test_a_child_can_be_given_as_a_spec_a_class_or_a_component(stage: Any) -> None:
     async with stage:
         supervisor = await stage.supervise()
-        refs = [
-            await supervisor.start_child(item) for item in (stage.worker("a"), Idle, Component)
-        ]
+        refs = [await supervisor.start_child(item) for item in (stage.worker("a"), Idle, Component)]
         assert await stage.states(supervisor) == dict(
             zip(["a", "Idle", "component"], refs, strict=True)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,6 +47,17 @@ class Steward(Actor):
     """Supervises nobody, but can be linked."""
 
     trap_exit = True
+
+
+def in_turn(*results: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a start function that does each of these once."""
+    left = list(results)
+
+    def start(context: Any) -> Any:
+        result = left.pop(0)
+        return result(context)
+
+    return start
 
 
 # ------------------------------------------------------------------------------------- intensity
@@ -182,7 +194,7 @@ async def test_a_start_function_that_fails_at_restart_is_tried_again(stage: Any)
         supervisor = await stage.supervise(child(start, id="f"))
         start.failures = 5
         await end_child(stage, supervisor, "f")
-        await stage.turns(30)
+        await stage.turns()
         assert start.attempts == 7
         assert (await stage.states(supervisor))["f"].is_alive()
 
@@ -308,8 +320,8 @@ async def test_a_group_restart_also_starts_members_that_did_not_run(
 async def test_a_member_that_ignores_its_start_does_not_hold_the_group_up(stage: Any) -> None:
     """S25, precision."""
     async with stage:
-        results: list[Any] = [lambda context: context.spawn(Idle), lambda _context: IGNORE]
-        spec = child(lambda context: results.pop(0)(context), id="f")
+        results = (lambda context: context.spawn(Idle), lambda _context: IGNORE)
+        spec = child(in_turn(*results), id="f")
         supervisor = await stage.supervise(
             stage.worker("a"), spec, stage.worker("c"), strategy="one_for_all"
         )
@@ -407,7 +419,7 @@ async def test_a_child_that_dies_while_its_group_starts_is_restarted_afterwards(
         await end_child(stage, supervisor, "a")
         await stage.turns()
         assert stage.news()[-1] == "begin c"
-        new_b = max(stage.system.actors.values(), key=lambda ref: ref.id if ref.state == "idle" else 0)
+        *_, new_b = (ref for ref in stage.system.actors.values() if ref.state == "idle")
         await stage.end(new_b)
         gate.release()
         assert (await supervisor.count_children()).active == 3
@@ -517,9 +529,7 @@ async def test_all_significant_waits_for_the_last_one(stage: Any) -> None:
 async def test_stopping_significant_children_by_hand_ends_nobody(stage: Any) -> None:
     """S34, S36, S37: the end of one added later does."""
     async with stage:
-        supervisor = await stage.supervise(
-            significant(stage, "a"), auto_shutdown="any_significant"
-        )
+        supervisor = await stage.supervise(significant(stage, "a"), auto_shutdown="any_significant")
         await supervisor.terminate_child("a")
         assert await stage.states(supervisor) == {"a": "stopped"}
         late = await supervisor.start_child(significant(stage, "b", "temporary"))

@@ -61,9 +61,7 @@ async def test_a_snapshot_shows_every_floor(stage: Any) -> None:
         found = tree.find("dynamic")
         assert found is not None
         assert (found.intensity, found.period, found.uptime) == (7, 2.0, 90.0)
-        assert found.children == (
-            Tree("d", d, mailbox=0, uptime=None, detail="something to say"),
-        )
+        assert found.children == (Tree("d", d, mailbox=0, uptime=None, detail="something to say"),)
 
 
 async def test_a_child_that_does_not_run_shows_as_what_it_is(stage: Any) -> None:
