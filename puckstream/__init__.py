@@ -16,7 +16,6 @@ This module only gathers the public names.
 """
 
 from puckstream.actors.actor import Actor
-from puckstream.actors.groups import GroupChange, Groups, NotJoined
 from puckstream.actors.mailbox import Bound
 from puckstream.actors.pubsub import PubSub
 from puckstream.actors.ref import ActorRef
@@ -140,8 +139,6 @@ __all__ = [
     "ErrorEvent",
     "Exit",
     "ExitReason",
-    "GroupChange",
-    "Groups",
     "InvalidOption",
     "InvalidSpec",
     "Killed",
@@ -154,7 +151,6 @@ __all__ = [
     "Normal",
     "NotConnected",
     "NotInActor",
-    "NotJoined",
     "OtherChunkEvent",
     "PartitionSupervisor",
     "PubSub",

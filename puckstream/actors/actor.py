@@ -13,8 +13,9 @@ import contextvars
 import itertools
 import logging
 from collections.abc import Callable, Coroutine
+from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar, cast
 
 from puckstream.actors import lifecycle, links
 from puckstream.actors._pykka import PykkaActor, Stop, enlist
@@ -41,6 +42,7 @@ NODE: contextvars.ContextVar[Scheduler | None] = contextvars.ContextVar(
 )
 """The engine of the node that was entered in this context; where ``Actor.start()`` starts."""
 
+_STOP: Final = Stop()
 _monitor_numbers = itertools.count(1)
 
 
@@ -144,7 +146,7 @@ class Actor(PykkaActor):
             # An instance that nobody started, as tests of plain methods make them.
             ref = self._actor_ref = self._ref_class(cast("Any", None), type(self), 0)
             ref._state = DEAD
-        return cast("ActorRef[Self]", ref)
+        return ref
 
     @property
     def actor_urn(self) -> str:
@@ -165,10 +167,10 @@ class Actor(PykkaActor):
         """Stop this actor after the messages it already has; its reason is normal."""
         ref = self.actor_ref
         system = ref._system
-        if self._threaded or system.on_loop():
-            ref._deliver(Stop())
+        if self._threaded or get_ident() == system.thread_id:
+            ref._deliver(_STOP)
         elif ref._state < STOPPING:
-            system.post_message(ref, Stop())
+            system.post_message(ref, _STOP)
 
     # -- hooks
 

@@ -128,11 +128,10 @@ class PubSubActor(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Deliver, or change the subscriptions."""
-        kind: type[Any] = type(message)
-        if kind is _Advance:
+        if type(message) is _Advance:
             self._advance(message.topic)
             return None
-        if kind is _Broadcast:
+        if type(message) is _Broadcast:
             return self._broadcast(message.topic, message.message, message.sender)
         match message:
             case _Subscribe(topic, ref, feed, position):

@@ -323,9 +323,11 @@ class Scheduler:
 
     def run_in_context(self, ref: ActorRef[Any], function: Callable[..., T], *args: Any) -> T:
         """Call ``function(*args)`` as the code of ``ref``."""
-        context = ref._context or self.new_context(ref)
+        context = ref._context
         outer, self.running = self.running, ref
         try:
+            if context is None:
+                return self.new_context(ref).run(function, *args)
             if CURRENT.get() is ref:
                 # Already inside: a context cannot be entered twice.
                 return function(*args)
@@ -449,7 +451,7 @@ def _performed(function: Callable[..., T | Reply[T]], args: tuple[Any, ...]) -> 
         failed: Reply[T] = Reply()
         failed._reject(error)
         return failed
-    return cast("Reply[T]", result) if type(result) is Reply else Reply.of(cast("T", result))
+    return result if isinstance(result, Reply) else Reply.of(result)
 
 
 def _forward(source: Reply[T], target: Reply[T]) -> None:

@@ -116,12 +116,11 @@ class DynamicSupervisor(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Serve exits, retries and admin calls."""
-        kind: type[Any] = type(message)
-        if kind is handle.StartChild:
+        if type(message) is handle.StartChild:
             return self._start_child(message.spec)
-        if kind is Exit:
+        if type(message) is Exit:
             return None if message.ref is None else self._exited(message.ref, message.reason)
-        if kind is _TryAgain:
+        if type(message) is _TryAgain:
             return self._attempt(message.ref)
         match message:
             case handle.TerminateChild(ref):
@@ -380,7 +379,11 @@ class DynamicSupervisor(Actor):
         )
 
     def _log(self, what: str, ref: ActorRef[Any], spec: ChildSpec, reason: ExitReason) -> None:
-        level = logging.INFO if reason.expected and what == "child terminated" else logging.ERROR
+        # A crash has been logged, with its traceback, by the actor it ended.
+        told = what == "child terminated" and (reason.expected or isinstance(reason, Crash))
+        level = logging.INFO if told else logging.ERROR
+        if not logger.isEnabledFor(level):
+            return
         error = reason.error if isinstance(reason, Crash) and what == "start error" else None
         logger.log(
             level,

@@ -73,10 +73,8 @@ class _AnySupervisorRef(ActorRef[Any]):
     __slots__ = ()
 
     def _deliver(self, message: Any) -> bool:
-        kind: type[Any] = type(message)
-        if kind is Request:
-            kind = type(message.message)
-        if kind is ParentExit or kind is Stop:
+        asked = message.message if type(message) is Request else message
+        if type(asked) is ParentExit or type(asked) is Stop:
             # It may be waiting for a child that never starts, and would not look at its mailbox.
             actor = self._actor
             if actor is not None:

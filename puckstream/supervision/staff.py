@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from puckstream.actors import lifecycle, links
 from puckstream.actors.actor import Actor
@@ -18,7 +18,7 @@ from puckstream.actors.reply import Reply
 from puckstream.actors.signals import KILL, KILLED, SHUTDOWN, Crash, ExitReason
 from puckstream.actors.state import DEAD, EXITING
 from puckstream.errors import PuckstreamError, StartFailed
-from puckstream.supervision.child import IGNORE, ChildSpec, Ignore, Shutdown
+from puckstream.supervision.child import ChildSpec, Ignore, Shutdown
 
 if TYPE_CHECKING:
     from puckstream.actors.scheduler import Scheduler
@@ -128,14 +128,12 @@ class Staff:
             raise _failure(spec, error) from error
 
     async def _accept(self, spec: ChildSpec, result: Any) -> Outcome:
-        match result:
-            case Ignore():
-                return IGNORE
-            case ActorRef() | (ActorRef(), _):
-                ref: ActorRef[Any] = result[0] if isinstance(result, (tuple, list)) else result
-            case _:
-                msg = f"child {spec.id!r}: its start function returned {result!r}, no ref or IGNORE"
-                raise TypeError(msg)
+        if isinstance(result, Ignore):
+            return result
+        ref = _ref_in(result)
+        if ref is None:
+            msg = f"child {spec.id!r}: its start function returned {result!r}, no ref or IGNORE"
+            raise TypeError(msg)
         if ref._state != DEAD:
             links.adopt(self._supervisor, ref)
         names = self._system.names
@@ -225,6 +223,18 @@ class Staff:
 def reason_of(error: StartFailed) -> ExitReason:
     """Return why a child did not start, as an exit reason."""
     return error.reason if isinstance(error.reason, ExitReason) else Crash(error)
+
+
+def _ref_in(result: Any) -> ActorRef[Any] | None:
+    match result:
+        case (first, _) if _is_ref(first):
+            return first
+        case _:
+            return result if _is_ref(result) else None
+
+
+def _is_ref(value: object) -> TypeGuard[ActorRef[Any]]:
+    return isinstance(value, ActorRef)
 
 
 def _failure(spec: ChildSpec, error: BaseException) -> StartFailed:

@@ -136,12 +136,11 @@ class Supervisor(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Serve exits, retries and admin calls."""
-        kind: type[Any] = type(message)
-        if kind is Exit:
+        if type(message) is Exit:
             if message.ref is None:
                 return None
             return self._carry_out(self._children.exited(message.ref, message.reason, self._now()))
-        if kind is _TryAgain:
+        if type(message) is _TryAgain:
             return self._carry_out(self._children.try_again(message.retry, self._now()))
         try:
             return self._admin(message)
@@ -299,7 +298,9 @@ def _result_of(result: list[Started | Ignore | StartFailed]) -> Any:
 def _log(supervisor: Supervisor, report: Report[ActorRef[Any], ExitReason]) -> None:
     reason = report.reason
     error = reason.error if isinstance(reason, Crash) else None
-    level = logging.INFO if reason is not None and reason.expected else logging.ERROR
+    # A crash has been logged, with its traceback, by the actor it ended.
+    told = report.kind == "child_terminated" and isinstance(reason, Crash)
+    level = logging.INFO if told or (reason is not None and reason.expected) else logging.ERROR
     if not logger.isEnabledFor(level):
         return
     logger.log(

@@ -36,11 +36,6 @@ async def double(number: int) -> int:
     return 2 * number
 
 
-async def got(host: Any) -> list[Any]:
-    found: list[Any] = await host.call(lambda me: list(me.got))
-    return found
-
-
 # ------------------------------------------------------------------------------------- lineage
 
 
