@@ -25,7 +25,9 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     unknown = [name for name in args.names if name not in catalogue.NAMES]
     if unknown:
-        parser.error(f"no such workload: {', '.join(unknown)}")
+        parser.error(
+            f"no such workload: {', '.join(unknown)}; there are: {', '.join(catalogue.NAMES)}"
+        )
     about = report.machine()
     report.print_header(about, quick=args.quick)
     begun = time.perf_counter()

@@ -10,13 +10,9 @@ import asyncio
 import gc
 import time
 from collections.abc import Callable, Coroutine
-from statistics import median
 from typing import Any, TypeVar
 
-import psutil
-import uvloop
-
-__all__ = ["Stopwatch", "cpu_seconds", "on_asyncio", "on_uvloop", "percentile", "resident", "settle"]
+__all__ = ["Stopwatch", "cpu_seconds", "on_asyncio", "settle"]
 
 T = TypeVar("T")
 
@@ -41,19 +37,6 @@ def cpu_seconds() -> float:
     return time.process_time()
 
 
-def resident() -> int:
-    """Return the resident memory of this process, in bytes."""
-    return int(psutil.Process().memory_info().rss)
-
-
-def percentile(values: list[float], share: float) -> float:
-    """Return the value below which ``share`` of ``values`` lie."""
-    if share == 0.5:
-        return median(values)
-    ordered = sorted(values)
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
-
-
 def settle() -> None:
     """Collect what the turn before has left."""
     gc.collect()
@@ -61,11 +44,5 @@ def settle() -> None:
 
 
 def on_asyncio(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run ``main`` on a fresh loop of asyncio's own kind."""
+    """Run ``main`` on a fresh loop."""
     return asyncio.run(main())
-
-
-def on_uvloop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run ``main`` on a fresh uvloop."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())

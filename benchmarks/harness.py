@@ -7,6 +7,7 @@ too long is a remark in the table, and the others go on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -88,10 +89,8 @@ class Stage:
         """End the process."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        with contextlib.suppress(OSError):
             self._process.stdin.close()
-        except OSError:
-            pass
         self._process.stdout.close()
         try:
             self._process.wait(5.0)
@@ -109,6 +108,7 @@ class Measured:
     ours: list[float]
     peer: list[float]
     remark: str = ""
+    quick: bool = False
 
     @property
     def value(self) -> float | None:
@@ -117,10 +117,15 @@ class Measured:
 
     @property
     def reached(self) -> str:
-        """What the median reaches: ``aim``, ``must``, ``MISSED``, or nothing to reach."""
+        """What the median reaches: ``aim``, ``must``, ``MISSED``, or nothing to reach.
+
+        Nothing is reached with ``--quick``, which measures nothing.
+        """
         value, goal = self.value, self.goal
-        if value is None or (goal.must is None and goal.aim is None):
-            return "" if value is not None else "not measured"
+        if value is None:
+            return "not measured"
+        if self.quick or (goal.must is None and goal.aim is None):
+            return ""
         if goal.must is not None and not goal.must.holds(value):
             return "MISSED"
         if goal.aim is not None and goal.aim.holds(value):
@@ -133,6 +138,7 @@ class Outcome:
     """Everything one workload gave."""
 
     workload: Workload
+    quick: bool = False
     samples: dict[str, list[Sample]] = field(default_factory=dict[str, list[Sample]])
     remarks: dict[str, str] = field(default_factory=dict[str, str])
     seconds: float = 0.0
@@ -146,11 +152,12 @@ class Outcome:
         for figure in figures:
             if figure.subject in self.remarks:
                 remark = f"{figure.subject}: {self.remarks[figure.subject]}"
-                return Measured(goal, [], self._values(goal.ours), [], remark)
+                return Measured(goal, [], self._values(goal.ours), [], remark, self.quick)
         ours = self._values(goal.ours)
         peer = ours if goal.peer is None else self._values(goal.peer)
         values = [goal.value(mine, other) for mine, other in zip(ours, peer, strict=True)]
-        return Measured(goal, values, ours, [] if goal.peer is None else peer)
+        others = [] if goal.peer is None else peer
+        return Measured(goal, values, ours, others, quick=self.quick)
 
     def _values(self, figure: Figure) -> list[float]:
         return [sample[figure.name] for sample in self.samples.get(figure.subject, [])]
@@ -158,7 +165,7 @@ class Outcome:
 
 def measure(workload: Workload, *, quick: bool) -> Outcome:
     """Give every subject its turns; ``quick`` is one round of the small sizes."""
-    outcome = Outcome(workload)
+    outcome = Outcome(workload, quick)
     begun = time.perf_counter()
     able: list[Subject] = []
     for subject in workload.subjects:

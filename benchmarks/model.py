@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 __all__ = ["REQUEST", "model", "words"]
@@ -23,7 +23,7 @@ def words(count: int) -> str:
 
 
 @contextmanager
-def model(*options: str) -> Iterator[str]:
+def model(*options: str) -> Generator[str]:
     """Start ``puckstream model`` with ``options``; the value is its ``base_url``."""
     command = [sys.executable, "-m", "puckstream.cli.model", "--json", "--quiet"]
     process = subprocess.Popen(

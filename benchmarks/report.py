@@ -29,13 +29,22 @@ def machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "load": os.getloadavg()[0],
         "elixir": beam.version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def print_header(about: dict[str, Any], *, quick: bool) -> None:
     """Print what the table is about."""
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
+    packages = ", ".join(
+        f"{name} {version}" for name, version in about["packages"].items() if version
+    )
     print(f"Python {about['python']}, {about['system']}, {about['cpus']} CPUs; {packages}")
     print(about["elixir"] or "Elixir is not installed: no rows against the BEAM")
     print("Every value is the median of its rounds; garbage collection is on, Python's thresholds.")
@@ -56,6 +65,8 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
     """Print which bounds were missed."""
     rows = [(outcome, row) for outcome in outcomes for row in outcome.rows()]
     bound = [row for _, row in rows if row.goal.must is not None]
+    if any(outcome.quick for outcome in outcomes):
+        return
     missed = [(o, row) for o, row in rows if row.reached == "MISSED"]
     unmeasured = [(o, row) for o, row in rows if row.value is None and row.goal.must is not None]
     print(f"\n{len(bound)} figures must reach something; {len(missed)} missed it", end="")

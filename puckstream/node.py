@@ -363,7 +363,10 @@ class Node:
 
         Raises (at once):
             NotInActor: if no ``ref`` is given and no actor is calling.
+            InvalidOption: if ``name`` is not hashable, or ``ref`` no ref.
         """
+        if ref is not None and not isinstance(cast("object", ref), ActorRef):
+            raise InvalidOption("ref", ref, "an actor's ref")
         return self.registry.register(name, ref)
 
     def monitor(self, ref: ActorRef[Any]) -> int:

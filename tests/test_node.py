@@ -221,6 +221,17 @@ async def test_what_is_no_actor_class_is_refused_by_name() -> None:
                 node.spawn(cast("Any", wrong))
 
 
+async def test_a_name_that_cannot_be_given_is_refused_by_name() -> None:
+    async with puck.Node() as node:
+        echo = await node.spawn(Echo)
+        with pytest.raises(puck.InvalidOption, match=r"key=\[\]"):
+            await node.register(cast("Any", []), echo)
+        with pytest.raises(puck.InvalidOption, match="ref=5"):
+            await node.register("five", cast("Any", 5))
+        with pytest.raises(puck.NotInActor):
+            await node.register("nobody")
+
+
 async def test_a_blocking_ask_on_the_loop_is_refused_with_what_to_use() -> None:
     async with puck.Node() as node:
         ref = await node.spawn(Echo)

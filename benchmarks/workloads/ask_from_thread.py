@@ -75,9 +75,9 @@ WORKLOAD = Workload(
     name="ask_from_thread",
     title="W3t ask from a thread",
     subjects=(
-        Subject("puckstream", our_ask, 10_000, 500),
-        Subject("puckstream, uvloop", our_ask_on_uvloop, 10_000, 500),
-        Subject("pykka", pykka_ask, 10_000, 500),
+        Subject("puckstream", our_ask, 5_000, 500),
+        Subject("puckstream, uvloop", our_ask_on_uvloop, 5_000, 500),
+        Subject("pykka", pykka_ask, 5_000, 500),
         Subject("asyncio", asyncio_ask, 5_000, 300),
     ),
     goals=(
@@ -88,8 +88,6 @@ WORKLOAD = Workload(
             peer="pykka",
             aim=1.3,
         ),
-        faster(
-            "a round trip, against run_coroutine_threadsafe", ours="puckstream", peer="asyncio"
-        ),
+        faster("a round trip, against run_coroutine_threadsafe", ours="puckstream", peer="asyncio"),
     ),
 )

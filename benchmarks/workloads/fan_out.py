@@ -50,7 +50,7 @@ class Subscriber(puck.Actor):
         super().__init__()
         self.tally = tally
 
-    def on_receive(self, message: Any) -> None:
+    def on_receive(self, message: Any) -> None:  # noqa: ARG002  # a hook
         self.tally.count()
 
 
@@ -99,7 +99,7 @@ class PykkaSubscriber(pykka.ThreadingActor):
         self.left = events
         self.done = done
 
-    def on_receive(self, message: Any) -> None:
+    def on_receive(self, message: Any) -> None:  # noqa: ARG002  # a hook
         self.left -= 1
         if not self.left:
             self.done.release()
@@ -122,13 +122,18 @@ def pykka_tells(events: int) -> Sample:
 WORKLOAD = Workload(
     name="fan_out",
     title="W4 fan-out",
+    rounds=3,
     subjects=(
         Subject("puckstream", lambda events: on_asyncio(lambda: ours(events, 1)), 200, 5),
         Subject("asyncio", lambda events: on_asyncio(lambda: queues(events, 1)), 200, 5),
         Subject("pykka", pykka_tells, 10, 1),
         elixir("fan_out", 200, 10),
-        Subject("puckstream, burst", lambda events: on_asyncio(lambda: ours(events, events)), 200, 5),
-        Subject("asyncio, burst", lambda events: on_asyncio(lambda: queues(events, events)), 200, 5),
+        Subject(
+            "puckstream, burst", lambda events: on_asyncio(lambda: ours(events, events)), 200, 5
+        ),
+        Subject(
+            "asyncio, burst", lambda events: on_asyncio(lambda: queues(events, events)), 200, 5
+        ),
         elixir("fan_out_burst", 200, 10, "Elixir, burst"),
     ),
     goals=(

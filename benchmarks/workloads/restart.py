@@ -96,6 +96,7 @@ def silent(main: Restarts) -> Callable[[int], Sample]:
 WORKLOAD = Workload(
     name="restart",
     title="W7 restart",
+    rounds=3,
     subjects=(
         Subject("puckstream", reporting(our_restarts), 2_000, 200),
         elixir("restart", 2_000, 200),
@@ -111,9 +112,7 @@ WORKLOAD = Workload(
             must=1.5,
             aim=4,
         ),
-        faster(
-            "silent, against Supervisor", ours="puckstream, silent", peer="Elixir, silent"
-        ),
+        faster("silent, against Supervisor", ours="puckstream, silent", peer="Elixir, silent"),
         faster(
             "silent, against a loop around a task",
             ours="puckstream, silent",

@@ -16,6 +16,7 @@ MEMBERS: Final = 1_000
 WORKLOAD = Workload(
     name="ring",
     title="W5 ring of 1,000",
+    rounds=3,
     subjects=(
         Subject(
             "puckstream", lambda hops: on_asyncio(lambda: our_relay(MEMBERS, hops)), 200_000, 5_000
@@ -23,7 +24,7 @@ WORKLOAD = Workload(
         Subject(
             "asyncio", lambda hops: on_asyncio(lambda: queue_relay(MEMBERS, hops)), 50_000, 2_000
         ),
-        Subject("pykka", lambda hops: pykka_relay(MEMBERS, hops), 20_000, 1_000),
+        Subject("pykka", lambda hops: pykka_relay(MEMBERS, hops), 10_000, 1_000),
         elixir("ring", 200_000, 10_000),
     ),
     goals=(

@@ -21,7 +21,7 @@ WORKLOAD = Workload(
     subjects=(
         Subject("puckstream 10k", lambda count: on_asyncio(lambda: our_life(count)), 10_000, 500),
         Subject("asyncio 10k", lambda count: on_asyncio(lambda: task_life(count)), 10_000, 500),
-        Subject("pykka 2k", pykka_life, 2_000, 200),
+        Subject("pykka 1k", pykka_life, 1_000, 200),
         elixir("spawn", 10_000, 1_000, "Elixir 10k"),
         Subject("puckstream 100k", lambda count: on_asyncio(lambda: our_life(count)), 100_000, 500),
         Subject("asyncio 100k", lambda count: on_asyncio(lambda: task_life(count)), 100_000, 500),
@@ -29,9 +29,9 @@ WORKLOAD = Workload(
     ),
     goals=(
         faster(
-            "10,000 started and stopped, against pykka (2,000)",
+            "10,000 started and stopped, against pykka (1,000)",
             ours="puckstream 10k",
-            peer="pykka 2k",
+            peer="pykka 1k",
             must=25,
         ),
         faster(
@@ -48,9 +48,9 @@ WORKLOAD = Workload(
             aim=0.9,
         ),
         faster(
-            "100,000 started and stopped, against pykka (2,000)",
+            "100,000 started and stopped, against pykka (1,000)",
             ours="puckstream 100k",
-            peer="pykka 2k",
+            peer="pykka 1k",
             must=25,
         ),
         faster(

@@ -8,8 +8,9 @@ from typing import Any
 
 import puckstream as puck
 from benchmarks.beam import elixir
-from benchmarks.gauge import on_asyncio, resident, settle
+from benchmarks.gauge import on_asyncio, settle
 from benchmarks.idle import Idle, worker
+from benchmarks.memory import resident
 from benchmarks.workload import Sample, Subject, Workload, at_most, costs, reads
 from puckstream.supervision.handle import DynamicSupervisorRef
 
@@ -67,7 +68,7 @@ WORKLOAD = Workload(
     name="spawn_memory",
     title="W1 memory",
     fresh=True,
-    rounds=3,
+    rounds=2,
     subjects=(
         subject("puckstream", ours_alone),
         subject("puckstream, supervised", ours_supervised),

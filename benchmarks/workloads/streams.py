@@ -20,7 +20,8 @@ import httpx
 import msgspec
 
 import puckstream as puck
-from benchmarks.gauge import cpu_seconds, on_asyncio, resident, settle
+from benchmarks.gauge import cpu_seconds, on_asyncio, settle
+from benchmarks.memory import resident
 from benchmarks.model import REQUEST, model, words
 from benchmarks.workload import Sample, Subject, Workload, costs
 

@@ -19,7 +19,7 @@ class Counter(puck.Actor):
         self.left = count
         self.done = done
 
-    def on_receive(self, message: Any) -> None:
+    def on_receive(self, message: Any) -> None:  # noqa: ARG002  # a hook
         self.left -= 1
         if not self.left:
             self.done.set()

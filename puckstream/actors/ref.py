@@ -311,7 +311,7 @@ class ActorRef(PykkaRef[A]):
         reply: Reply[Any] = Reply()
         request = Request(message, reply)
         if get_ident() != system.thread_id:
-            if control:
+            if control and self._state < STOPPING:
                 system.post(self._deliver_control, request)
             else:
                 self._send_request(request)

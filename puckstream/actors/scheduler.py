@@ -436,8 +436,9 @@ class Scheduler:
         if waiting:
             await asyncio.wait(waiting, timeout=grace)
         if self.threads:
-            await asyncio.to_thread(_join, tuple(self.threads), grace)
-        for zombie, ref in tuple(self.zombies.items()):
+            # A copy first: threads that end take themselves off the set.
+            await asyncio.to_thread(_join, tuple(self.threads.copy()), grace)
+        for zombie, ref in self.zombies.copy().items():
             logger.error("%s was killed but still runs: %r", ref, zombie)
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)

@@ -261,9 +261,6 @@ class Desk:
 
         def subscribe_to_log() -> Reply[None]:
             log = self.shelf.get(stream_id, self._now()).log
-            if not ref.is_alive():
-                msg = f"{ref} has stopped and cannot follow {stream_id!r}"
-                raise ActorDead(msg)
             return self.pubsub.subscribe(topic(stream_id), ref, feed=self._feed(log), after=after)
 
         return self.system.perform(subscribe_to_log)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -26,7 +26,7 @@ from puckstream.supervision.intensity import add_restart
 from puckstream.supervision.place import ChildRow, Counts
 from puckstream.supervision.staff import Staff, Started, reason_of
 from puckstream.supervision.strategy import (
-    Classify,
+    Verdict,
     is_shutdown_error,
     is_worth_reporting,
     on_dynamic_exit,
@@ -91,7 +91,7 @@ class DynamicSupervisor(Actor):
         period: float = 5.0,
         max_children: int | None = None,
         extra_args: tuple[Any, ...] = (),
-        classify: Classify[ExitReason] | None = None,
+        classify: Callable[[ExitReason], Verdict] | None = None,
     ) -> None:
         super().__init__()
         self._flags = Flags("one_for_one", intensity, period)

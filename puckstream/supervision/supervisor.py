@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from puckstream.actors.actor import Actor
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.signals import KILLED, SHUTDOWN, Crash, Exit, ExitReason
+from puckstream.actors.state import DEAD
 from puckstream.errors import ChildError, InvalidSpec, Refuse, StartFailed
 from puckstream.supervision import handle
 from puckstream.supervision.action import Actions, Report, Retry, ShutdownSelf, Start, Stop
@@ -30,7 +32,7 @@ from puckstream.supervision.child import (
 )
 from puckstream.supervision.children import Children
 from puckstream.supervision.staff import Staff, Started, reason_of
-from puckstream.supervision.strategy import Classify
+from puckstream.supervision.strategy import Verdict
 from puckstream.supervision.survey import state_of, survey_row
 from puckstream.supervision.tree import Tree
 
@@ -79,7 +81,7 @@ class Supervisor(Actor):
         intensity: int = 3,
         period: float = 5.0,
         auto_shutdown: AutoShutdown = "never",
-        classify: Classify[ExitReason] | None = None,
+        classify: Callable[[ExitReason], Verdict] | None = None,
     ) -> None:
         super().__init__()
         flags = Flags(strategy, intensity, period, auto_shutdown)
@@ -162,7 +164,10 @@ class Supervisor(Actor):
             case handle.WhichChildren():
                 return children.rows()
             case handle.CountChildren():
-                return children.counts()
+                rows = children.rows()
+                # One that died unnoticed, or a moment ago, has a ref and does not run.
+                active = sum(row.ref is not None and row.ref._state != DEAD for row in rows)
+                return replace(children.counts(), active=active)
             case _:
                 return super().on_receive(message)
 

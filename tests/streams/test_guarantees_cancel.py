@@ -72,7 +72,7 @@ async def test_4_cancel_works_from_the_loop_an_actor_a_thread_and_a_thread_actor
             "loop": node.cancel,
             "actor": actor.call,
             "thread": lambda stream_id: asyncio.to_thread(from_a_thread, stream_id),
-            "thread actor": lambda stream_id: thread_actor.ask(stream_id, block=False),
+            "thread actor": thread_actor.call,
         }
         for way, cancel in ways.items():
             feed = stage.Feed()

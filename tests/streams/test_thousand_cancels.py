@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,7 @@ class Run:
             cancels += [self.node.cancel(stream.id, wait=True) for _ in range(2)]
         elif moment == "and killed":
             # The worker is cancelled a second time while it closes the connection.
+            await self.stage.until(lambda: stream.ended)
             await self.stage.turns(turns % 4)
             owner.kill()
         said = [await cancel for cancel in cancels]
@@ -144,7 +146,10 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
-async def test_a_thousand_cancels_on_a_pool_of_two_leave_nothing_open(stage: AnyStage) -> None:
+async def test_a_thousand_cancels_on_a_pool_of_two_leave_nothing_open(
+    stage: AnyStage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)  # kills are reported, each of them
     async with ModelServer(SCRIPTS) as server:
         async with puck.Node() as node:
             recorder = await node.spawn(Recorder)

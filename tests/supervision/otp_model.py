@@ -415,7 +415,10 @@ class Model:
         self.run()
         while True:
             pending = sorted(self.pending(), key=lambda timer: timer[:2])[:1]
-            doomed = self.next_doom(min([until, *(timer[0] for timer in pending)]))
+            doomed = self.next_doom(until)
+            if doomed is not None and pending and pending[0][:2] < doomed[:2]:
+                self.dooms.append(doomed)
+                doomed = None
             if doomed is not None:
                 self.now, _, proc, reason = doomed
                 self.end(proc, reason)

@@ -11,9 +11,10 @@ from puckstream.actors import links
 from puckstream.actors.actor import Actor
 from puckstream.actors.signals import KILLED, NORMAL, SHUTDOWN, Crash, Custom, Shutdown
 from puckstream.actors.thread_actor import ThreadActor
-from puckstream.errors import ActorDead, StartFailed
+from puckstream.errors import ActorDead, ChildRunning, StartFailed
 from puckstream.supervision.child import child
 from puckstream.supervision.dynamic import DynamicSupervisor
+from puckstream.supervision.place import Counts
 from puckstream.supervision.supervisor import Supervisor
 from puckstream.testing.gate import Gate
 
@@ -198,6 +199,9 @@ async def test_the_end_of_a_child_that_unlinked_itself_is_not_noticed(stage: Any
         links.unlink(ref, supervisor)
         await stage.end(ref)
         assert await stage.states(supervisor) == {"a": ref}
+        assert await supervisor.count_children() == Counts(1, 0, 0, 1)
+        with pytest.raises(ChildRunning):
+            await supervisor.restart_child("a")
         await supervisor.terminate_child("a")
         assert (await supervisor.restart_child("a")).is_alive()
 

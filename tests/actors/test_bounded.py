@@ -1,0 +1,1 @@
+"""Being written by the engine tests helper of 07:05 (08:37)."""
