@@ -311,7 +311,7 @@ class Node:
 
         return system.perform(start)
 
-    def start_child(self, item: ChildSpec | Callable[..., Any]) -> Reply[ActorRef[Any] | None]:
+    def start_child(self, item: ChildSpec | Callable[..., Any]) -> Reply[Any]:
         """Start a child of ``app``, behind its others; see `SupervisorRef.start_child`."""
         app = self.app
         return app.start_child(item)

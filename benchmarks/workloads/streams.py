@@ -181,7 +181,8 @@ def turn(
     main: Callable[[str, int], Coroutine[Any, Any, Sample]],
 ) -> Callable[[int], Sample]:
     def run(streams: int) -> Sample:
-        with model("--text", TEXT, "--rate", str(RATE), "--delay", "1") as url:
+        rate = RATE if streams >= SHARD else 10 * RATE  # a few begin all at once
+        with model("--text", TEXT, "--rate", str(rate), "--delay", "1") as url:
             return on_asyncio(lambda: main(url, streams))
 
     return run

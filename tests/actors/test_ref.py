@@ -640,39 +640,35 @@ async def test_requests_pending_at_the_shutdown_are_answered(
 
 
 async def test_what_threads_send_while_the_engine_closes_is_answered(
-    engine: AnyEngine, kind: AnyKind, threads: Threads
+    engine: AnyEngine, kind: AnyKind, doer: AnyKind, threads: Threads
 ) -> None:
-    """Requests, starts, stops, bounded mailboxes: a thread never waits for a node that is gone."""
+    """Requests, starts, ends, bounded mailboxes: a thread never waits for a node that is gone."""
     bounded = type("Bounded", (kind,), {"mailbox": Bound(5, "drop_old")})
     for _ in range(10):
         async with engine() as e:
             refs = [await e.spawn(kind), await e.spawn(bounded)]
             start = threading.Barrier(4)
-            gone = threading.Event()
 
-            def bother(
-                refs: Any = refs, start: Any = start, gone: Any = gone, e: Any = e
-            ) -> list[Reply[Any]]:
+            def bother(refs: Any = refs, start: Any = start, e: Any = e) -> list[Reply[Any]]:
                 replies: list[Reply[Any]] = []
                 start.wait()
-                while not gone.is_set():
-                    for ref in refs:
-                        try:
-                            replies += [
-                                *(ref.ask(number, block=False) for number in range(10)),
-                                ref.call(0, timeout=None, control=True),
-                                ref.wait_stopped(),
-                                ref.stop(block=False),
-                                e.spawn(kind),
-                            ]
-                        except NodeNotRunning:
-                            gone.set()
+                for number in range(400):
+                    ref = refs[number & 1]
+                    acts: list[Callable[[], Any]] = [
+                        lambda ref=ref: ref.ask(0, block=False),
+                        lambda ref=ref: ref.call(0, timeout=None, control=True),
+                        lambda ref=ref: ref.wait_stopped(),
+                        lambda: e.spawn(doer),
+                    ]
+                    try:
+                        replies.append(acts[number % 4]())
+                    except NodeNotRunning:
+                        break
                 return replies
 
             bothering = [threads.run(bother) for _ in range(3)]
             await asyncio.to_thread(start.wait)
             await e.settle()
-        gone.set()
         for bothered in bothering:
             for reply in await bothered:
                 async with asyncio.timeout(20):

@@ -203,6 +203,7 @@ async def test_messages_wait_while_a_handler_is_suspended(
     async with engine() as e:
         ref = await e.spawn(doer, heard := [])
         ref.tell(door.hold)
+        await door.reached
         ref.tell("later")
         answer = ref.call("asked", control=True)
         await e.settle()
