@@ -1,20 +1,21 @@
 """Start a stream, follow it twice, come late, and stop it from somewhere else."""
 
 import asyncio
+from typing import Any
 
 import puckstream as puck
 
 
-async def follow(name, stream, after=0):
+async def follow(name: str, stream: puck.Stream, after: Any = 0) -> str:
     """Follow a stream and report how it ended for this follower."""
-    text = ""
+    text = how = ""
     async with stream.subscribe(after=after) as events:
         async for event in events:
+            how = event.kind
             match event:
                 case ("content", chunk):
                     text += chunk.content
-                case ("done", _, _) | ("error", _) | ("cancelled", _):
-                    return f"{name}: {event.kind} after {len(text.split())} words"
+    return f"{name}: {how} after {len(text.split())} words"
 
 
 async def main():

@@ -37,4 +37,4 @@ with puck.Node() as node:
 
     stream = node.start_stream(broken).get()
     for event in stream.subscribe():
-        print(event.kind, event.content if event.kind == "error" else "")
+        print(event.kind, event.content if isinstance(event, puck.ErrorEvent) else "")

@@ -21,7 +21,6 @@ from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import Scheduler
 from puckstream.actors.service import Service
 from puckstream.actors.signals import SHUTDOWN, ExitReason
-from puckstream.actors.state import STARTING
 from puckstream.backends.base import Resources
 from puckstream.clock import Clock
 from puckstream.errors import BlockingCall, InvalidOption, NodeNotRunning, StreamError
@@ -149,9 +148,9 @@ class Node:
         try:
             root_args = (self._root_children(), self._give_up)
             self._root = lifecycle.spawn(system, _Root, root_args, {})
-            extra = self._root._extra
-            if self._root._state == STARTING and extra is not None and extra.started is not None:
-                await extra.started
+            starting = lifecycle.handshake(self._root)
+            if isinstance(starting, Reply):
+                await starting
         except BaseException:
             await self._end_engine()
             raise
@@ -303,11 +302,7 @@ class Node:
             raise InvalidOption("actor_class", actor_class, expected)
 
         def start() -> ActorRef[Any] | Reply[ActorRef[Any]]:
-            ref = lifecycle.spawn(system, actor_class, args, kwargs)
-            extra = ref._extra
-            if ref._state == STARTING and extra is not None and extra.started is not None:
-                return extra.started
-            return ref
+            return lifecycle.handshake(lifecycle.spawn(system, actor_class, args, kwargs))
 
         return system.perform(start)
 

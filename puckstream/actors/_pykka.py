@@ -122,7 +122,7 @@ def enlist(ref: object) -> None:
     """Register ``ref`` in pykka's `ActorRegistry`, as ``Actor.start`` promises."""
     registry = pykka.ActorRegistry
     with registry._actor_refs_lock:  # pykka offers no other hook
-        if isinstance(registry._actor_refs, list):
+        if isinstance(cast("object", registry._actor_refs), list):
             registry._actor_refs = cast("Any", PykkaRefs(registry._actor_refs))
     registry.register(cast("Any", ref))
 

@@ -25,7 +25,7 @@ from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import CURRENT, Scheduler
 from puckstream.actors.signals import ExitReason, Finish, TaskDone, TaskFailed
-from puckstream.actors.state import DEAD, STARTING, STOPPING
+from puckstream.actors.state import DEAD, STOPPING
 from puckstream.errors import InvalidOption, NodeNotRunning, StartFailed, TaskExists
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Actor(PykkaActor):
     _has_on_start: ClassVar[bool] = False
     _has_on_stop: ClassVar[bool] = False
 
+    # The engine sets it before the constructor runs.
     _actor_ref: ActorRef[Any] = cast("Any", None)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -90,10 +91,13 @@ class Actor(PykkaActor):
         if cls.ask_errors not in ("crash", "reply"):
             raise InvalidOption(f"{cls.__name__}.ask_errors", cls.ask_errors, "'crash' or 'reply'")
         if cls.mailbox is not None:
-            if not isinstance(cls.mailbox, Bound):
+            if not isinstance(cast("object", cls.mailbox), Bound):
                 raise InvalidOption(f"{cls.__name__}.mailbox", cls.mailbox, "a Bound, or None")
             if not cls._threaded:
                 cls._ref_class = BoundedRef
+        elif cls._ref_class is BoundedRef:
+            # It lifts the bound of its base class.
+            cls._ref_class = ActorRef
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         """Create the actor; override it freely. Runs before the actor can receive anything."""
@@ -132,7 +136,8 @@ class Actor(PykkaActor):
 
     @staticmethod
     def _create_future() -> Reply[Any]:
-        return Reply()
+        reply: Reply[Any] = Reply()
+        return reply
 
     def _start_actor_loop(self) -> None:
         msg = "a puckstream actor is started by its node"
@@ -141,12 +146,13 @@ class Actor(PykkaActor):
     @property
     def actor_ref(self) -> ActorRef[Self]:
         """The actor's own ref, for giving to others."""
-        ref = self._actor_ref
+        ref: Any = self._actor_ref
         if ref is None:
             # An instance that nobody started, as tests of plain methods make them.
             ref = self._actor_ref = self._ref_class(cast("Any", None), type(self), 0)
             ref._state = DEAD
-        return ref
+        started: ActorRef[Self] = ref
+        return started
 
     @property
     def actor_urn(self) -> str:
@@ -189,15 +195,16 @@ class Actor(PykkaActor):
         exception_type: type[BaseException] | None,
         exception_value: BaseException | None,
         traceback: TracebackType | None,
+        /,
     ) -> Any:
         """Run after a handler raised; may be ``async def``."""
 
-    def on_receive(self, message: Any) -> Any:
+    def on_receive(self, message: Any, /) -> Any:
         """Handle one message; what it returns answers a request. May be ``async def``."""
         logging.getLogger("pykka").warning("Unexpected message received by %s: %s", self, message)
 
-    def on_parent_exit(self, reason: ExitReason) -> bool:
-        """Decide whether the parent's end, for ``reason``, ends this actor. Only with ``trap_exit``.
+    def on_parent_exit(self, reason: ExitReason, /) -> bool:
+        """Decide whether the parent's end, for ``reason``, ends this actor that traps exits.
 
         The default is yes (OTP's gen_server).
         """
@@ -280,7 +287,7 @@ class Actor(PykkaActor):
         Raises:
             ActorDeadError: if ``ref`` is dead and this actor does not trap exits (OTP ``noproc``).
         """
-        self._on_loop(links.link, self._actor_ref._system, self._actor_ref, ref)
+        self._on_loop(links.link, self._actor_ref, ref)
 
     def unlink(self, ref: ActorRef[Any]) -> None:
         """Remove the link to ``ref``; no exit signal of it arrives afterwards."""
@@ -454,8 +461,4 @@ def _spawn(
     kwargs: dict[str, Any],
     partner: ActorRef[Any] | None,
 ) -> ActorRef[Any] | Reply[ActorRef[Any]]:
-    ref = lifecycle.spawn(system, actor_class, args, kwargs, starter=partner)
-    extra = ref._extra
-    if ref._state == STARTING and extra is not None and extra.started is not None:
-        return extra.started
-    return ref
+    return lifecycle.handshake(lifecycle.spawn(system, actor_class, args, kwargs, starter=partner))

@@ -37,6 +37,7 @@ __all__ = [
     "die",
     "end_quietly",
     "end_tasks",
+    "handshake",
     "hook_failed",
     "kill",
     "launch",
@@ -56,7 +57,7 @@ Hook = Literal["stop", "failure"]
 # -- start
 
 
-def spawn(
+def spawn(  # noqa: PLR0917  # called 100,000 times in a row: keywords would cost
     system: Scheduler,
     actor_class: type[Actor],
     args: tuple[Any, ...],
@@ -73,8 +74,8 @@ def spawn(
         starter: the actor it is linked to before ``on_start`` runs, if its start asks for that.
 
     Returns:
-        The ref. If ``on_start`` suspended, its state is *starting* and ``_extra.started`` is the
-        reply that settles with the ref or with `StartFailed`.
+        The ref. If ``on_start`` suspended, or runs in a thread, `handshake` has the reply that
+        settles with the ref or with `StartFailed`.
 
     Raises:
         StartFailed: if the constructor or ``on_start`` raised, or it ended in ``on_start``;
@@ -101,12 +102,21 @@ def spawn(
     if parent is not None:
         links.adopt(parent, ref)
     if starter is not None:
-        links.link(system, starter, ref)
+        links.link(starter, ref)
         ref._ensure_extra().starter = starter
     launch(system, ref, actor)
     if starter is not None and ref._state != STARTING:
         ref._ensure_extra().starter = None
     return ref
+
+
+def handshake(ref: ActorRef[Any]) -> ActorRef[Any] | Reply[ActorRef[Any]]:
+    """Return what tells that ``ref``, just spawned, has started: itself, or a reply with it.
+
+    On the loop's thread. A thread's actor may have ended by now, but nobody has noted that yet.
+    """
+    extra = ref._extra
+    return ref if extra is None or extra.started is None else extra.started
 
 
 def construct(
@@ -183,7 +193,7 @@ def launch(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
 
 def _open(system: Scheduler, ref: ActorRef[Any]) -> None:
     if ref._state == EXITING:
-        end_quietly(system, ref)
+        end_quietly(ref)
         terminate(system, ref, ref._reason or KILLED, None)
     elif ref._state == STARTING:
         if ref._box or (ref._extra is not None and ref._extra.control):
@@ -192,7 +202,7 @@ def _open(system: Scheduler, ref: ActorRef[Any]) -> None:
             ref._state = IDLE
 
 
-def end_quietly(system: Scheduler, ref: ActorRef[Any]) -> None:
+def end_quietly(ref: ActorRef[Any]) -> None:
     """Unlink an actor that fails to start from those who are told so by return."""
     # OTP's proc_lib does the same.
     links.disown(ref)
@@ -203,7 +213,7 @@ def end_quietly(system: Scheduler, ref: ActorRef[Any]) -> None:
 
 def start_failed(system: Scheduler, ref: ActorRef[Any], error: BaseException) -> None:
     """End an actor whose ``on_start`` raised ``error``, and fail its start handshake."""
-    end_quietly(system, ref)
+    end_quietly(ref)
     exiting = ref._state == EXITING and isinstance(error, asyncio.CancelledError)
     reason: ExitReason = Crash(error)
     if exiting and ref._reason is not None:
@@ -434,7 +444,7 @@ def kill(system: Scheduler, ref: ActorRef[Any]) -> None:
     extra = ref._extra
     if extra is not None:
         if extra.started is not None:
-            end_quietly(system, ref)
+            end_quietly(ref)
         vessel = extra.vessel
         if vessel is not None:
             system.haunt(ref, vessel)

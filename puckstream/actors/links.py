@@ -45,7 +45,7 @@ def disown(child: ActorRef[Any]) -> None:
         parent._extra.links.pop(child, None)
 
 
-def link(system: Scheduler, one: ActorRef[Any], other: ActorRef[Any]) -> None:
+def link(one: ActorRef[Any], other: ActorRef[Any]) -> None:
     """Link two actors; linking twice is linking once, and so is linking parent and child.
 
     Raises:

@@ -474,7 +474,7 @@ class ActorRef(PykkaRef[A]):
 
     # -- proxies
 
-    def proxy(self) -> ActorProxy[A]:
+    def proxy(self) -> ActorProxy[Any]:
         """Return a pykka proxy for the actor's attributes and methods.
 
         Raises:

@@ -157,6 +157,12 @@ class Reply(PykkaFuture[T], Generic[T]):
                 return
         waiter()
 
+    def _forget(self, waiter: Callable[[], object]) -> None:
+        """Drop a waiter that has been cancelled, so that a late reply does not collect them."""
+        with self._guard:
+            if self._waiters is not None and waiter in self._waiters:
+                self._waiters.remove(waiter)
+
     def _outcome(self) -> T:
         if self._state == _VALUE:
             return cast("T", self._value)
@@ -221,8 +227,13 @@ class Reply(PykkaFuture[T], Generic[T]):
                 yield from loop.run_in_executor(None, self._get_from_hook, None)
             else:
                 arrived = loop.create_future()
-                self._when_done(functools.partial(_wake, loop, threading.get_ident(), arrived))
-                yield from arrived
+                waiter = functools.partial(_wake, loop, threading.get_ident(), arrived)
+                self._when_done(waiter)
+                try:
+                    yield from arrived
+                finally:
+                    if not self._state:
+                        self._forget(waiter)
         return self._outcome()
 
     __iter__ = __await__

@@ -377,8 +377,10 @@ class Scheduler:
 
     def is_handling(self, ref: ActorRef[Any]) -> bool:
         """Whether the code now running is a handler of ``ref`` (not a task it owns)."""
-        if self.running is ref and CURRENT.get() is ref:
-            return True
+        running = self.running
+        if running is not None and CURRENT.get() is running:
+            # Its caller's task is the current one, but the caller need not wait for this.
+            return running is ref
         vessel = None if ref._extra is None else ref._extra.vessel
         return vessel is not None and asyncio.current_task(self.loop) is vessel.task
 
@@ -452,7 +454,10 @@ def _performed(function: Callable[..., T | Reply[T]], args: tuple[Any, ...]) -> 
         failed: Reply[T] = Reply()
         failed._reject(error)
         return failed
-    return result if isinstance(result, Reply) else Reply.of(result)
+    if isinstance(result, Reply):
+        return cast("Reply[T]", result)
+    performed: Reply[T] = Reply.of(result)
+    return performed
 
 
 def _forward(source: Reply[T], target: Reply[T]) -> None:

@@ -1,8 +1,8 @@
 """Exit reasons, and the messages by which one actor learns of another's end.
 
 The taxonomy is OTP's: *normal*, *shutdown* and *shutdown with a detail* are expected ends, which
-nobody logs and a transient child is not restarted for; everything else is a failure. ``docs/otp.md``
-maps the terms.
+nobody logs and a transient child is not restarted for; everything else is a failure.
+``docs/otp.md`` maps the terms.
 """
 
 from __future__ import annotations

@@ -271,6 +271,8 @@ class ThreadRef(ActorRef[Any]):
     def _step(self, actor: ThreadActor) -> bool:
         """Wait for one message, the control lane's first, and handle it; false when it ends."""
         self._tokens.get()
+        message: Any = None
+        request: Request | None = None
         with self._lock:
             if self._state >= STOPPING:
                 return False
@@ -410,5 +412,5 @@ def _thread_ended(ref: ThreadRef) -> None:
     extra = ref._extra
     if extra is not None and extra.started is not None:
         # It was told to end while it was starting.
-        lifecycle.end_quietly(ref._system, ref)
+        lifecycle.end_quietly(ref)
     lifecycle.end_tasks(ref._system, ref)

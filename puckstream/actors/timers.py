@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Deadlines"]
 
+# Below the first number answered calls are left where they are; above the second one, at each
+# power of two, they are sought behind calls that still wait.
+_FEW = 32
+_MANY = 1024
+
 
 class Deadlines:
     """Fails replies with `CallTimeout` when their time is over. Belongs to the loop's thread."""
@@ -38,10 +43,10 @@ class Deadlines:
         if queue is None:
             queue = self._queues[timeout] = deque()
             self._timers[timeout] = self._clock.call_later(timeout, self._expire, timeout)
-        elif len(queue) > 32 and queue[0][1].done:
+        elif len(queue) > _FEW and queue[0][1].done:
             while queue and queue[0][1].done:
                 queue.popleft()
-        elif len(queue) > 1024 and len(queue) & (len(queue) - 1) == 0:
+        elif len(queue) > _MANY and len(queue) & (len(queue) - 1) == 0:
             # One slow call at the head must not keep the answered ones behind it in memory.
             pending = [entry for entry in queue if not entry[1].done]
             queue.clear()

@@ -135,7 +135,7 @@ def _carry_on(
     coroutine: Coroutine[Any, Any, Any],
     context: Context,
     suspended_on: Any,
-    begun: bool,
+    begun: bool,  # noqa: FBT001  # passed on as it was given
     cancelled: BaseException | None,
 ) -> Generator[Any, Any, Any]:
     """Drive ``coroutine`` inside a task, each step in the actor's own context."""

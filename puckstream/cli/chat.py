@@ -133,12 +133,13 @@ class _Text:
 
     def event(self, event: StreamEvent) -> None:
         """Print what ``event`` adds."""
+        if event.terminal:
+            self._switch("")
         match event:
             case ("content", chunk):
                 self._switch("content")
-                self._write(
-                    chunk.content if isinstance(chunk.content, str) else repr(chunk.content)
-                )
+                content = chunk.content
+                self._write(content if isinstance(content, str) else repr(content))
             case ("thinking", chunk):
                 self._switch("thinking")
                 self._write(chunk.content)
@@ -148,8 +149,6 @@ class _Text:
                     self._switch(call)
                     self._write(f"[{chunk.metadata.get('name')}] ")
                 self._write(chunk.content)
-            case _ if event.terminal:
-                self._switch("")
             case _:
                 return
 

@@ -174,9 +174,10 @@ def _emitter(run: Run) -> Emit:
         if ended():
             # A CancelledError is no Exception: 'except Exception' in the function lets it by.
             raise asyncio.CancelledError
-        chunk = _as_chunk(item)
+        if type(item) is not Chunk:
+            item = Chunk("content", item) if type(item) is str else _as_chunk(item)
         try:
-            tell(chunk)
+            tell(item)
         except (ActorDead, NodeNotRunning):
             raise asyncio.CancelledError from None
 
@@ -184,8 +185,6 @@ def _emitter(run: Run) -> Emit:
 
 
 def _as_chunk(item: Any) -> Chunk:
-    if type(item) is Chunk:
-        return item
     if isinstance(item, str):
         return Chunk("content", item)
     if isinstance(item, Chunk):  # a subclass, whose further fields nobody would know

@@ -14,7 +14,6 @@ from puckstream.actors.actor import Actor
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import Scheduler
-from puckstream.actors.state import STARTING
 from puckstream.actors.thread_actor import ThreadActor
 from puckstream.testing.clock import VirtualClock
 from puckstream.testing.probe import Probe
@@ -40,11 +39,7 @@ class Engine:
         """Start an actor; from any thread."""
 
         def start() -> ActorRef[Any] | Reply[ActorRef[Any]]:
-            ref = lifecycle.spawn(self.system, actor_class, args, kwargs)
-            extra = ref._extra
-            if ref._state == STARTING and extra is not None and extra.started is not None:
-                return extra.started
-            return ref
+            return lifecycle.handshake(lifecycle.spawn(self.system, actor_class, args, kwargs))
 
         return self.system.perform(start)
 

@@ -50,8 +50,8 @@ class Asker(Actor):
         self.random = random.Random(seed)
         self.verdicts: Verdicts = Counter()
 
-    async def on_receive(self, count: int) -> Verdicts:
-        for start in range(0, count, BATCH):
+    async def on_receive(self, message: int) -> Verdicts:
+        for start in range(0, message, BATCH):
             numbers = range(start, start + BATCH)
             await asyncio.gather(*map(self.ask, numbers))
         return self.verdicts

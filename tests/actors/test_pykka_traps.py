@@ -320,7 +320,7 @@ def test_a_proxy_is_made_of_a_live_actor_and_refused_by_a_dead_one(
     node: Node, kind: type[Any]
 ) -> None:
     ref = kind.start()
-    proxy = ref.proxy()
+    proxy: Any = ref.proxy()
     proxy.heard = ["replaced"]
     assert proxy.heard.get(timeout=PATIENCE) == ["replaced"]
     assert proxy.on_receive("via the proxy").get(timeout=PATIENCE) == "via the proxy"
@@ -344,8 +344,8 @@ def test_an_idle_actor_is_kept_by_its_node_and_let_go_when_it_ends(
     del ref
     gc.collect()
     assert actor() is not None
-    ref = node._running.actors[number]
-    assert ref.stop(timeout=PATIENCE)
+    found: Any = node._running.actors[number]
+    assert found.stop(timeout=PATIENCE)
     node.close()
     gc.collect()
     assert actor() is None

@@ -34,8 +34,8 @@ def failed(error: BaseException) -> Reply[Any]:
 
 def test_a_reply_is_pending_until_it_is_set() -> None:
     reply: Reply[int] = Reply()
-    assert not reply.done
-    assert repr(reply) == "<Reply pending>"
+    before = reply.done, repr(reply)
+    assert before == (False, "<Reply pending>")
     reply.set(5)
     assert reply.done
     assert repr(reply) == "<Reply done>"
@@ -46,11 +46,9 @@ def test_a_reply_is_pending_until_it_is_set() -> None:
 @pytest.mark.parametrize("again", ["set", "set_exception"])
 def test_a_second_answer_is_refused_and_the_first_one_stays(again: str) -> None:
     reply = settled(1)
+    argument = 2 if again == "set" else (ValueError, BROKEN, None)
     with pytest.raises(AlreadyAnswered):
-        if again == "set":
-            reply.set(2)
-        else:
-            reply.set_exception((ValueError, BROKEN, None))
+        getattr(reply, again)(argument)
     assert reply.get() == 1
 
 
@@ -170,6 +168,20 @@ async def test_cancelling_one_waiter_disturbs_no_other() -> None:
     assert await other == 3
 
 
+async def test_a_reply_that_stays_out_does_not_collect_cancelled_waiters() -> None:
+    reply: Reply[int] = Reply()
+    faithful = asyncio.ensure_future(_await(reply))
+    for _ in range(100):
+        waiting = asyncio.ensure_future(_await(reply))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    assert reply._waiters is not None
+    assert len(reply._waiters) == 1
+    reply.set(3)
+    assert await faithful == 3
+
+
 async def test_a_waiter_cancelled_in_the_same_turn_as_the_answer_is_cancelled() -> None:
     reply: Reply[int] = Reply()
     waiting = asyncio.ensure_future(_await(reply))
@@ -189,7 +201,8 @@ async def test_one_reply_can_be_awaited_on_several_loops() -> None:
             task = asyncio.ensure_future(_await(reply))
             await asyncio.sleep(0)
             waiting.wait(20)
-            return await task
+            answer: str = await task
+            return answer
 
         return asyncio.run(main())
 

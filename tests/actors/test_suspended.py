@@ -70,6 +70,28 @@ async def test_an_actor_that_answers_inside_its_caller_leaves_the_callers_task_a
 
 
 @pytest.mark.parametrize("before", [True, False])
+async def test_an_actor_that_is_asked_may_call_its_asker_back_without_waiting(
+    engine: type[Engine], doer: type[Doer]
+) -> None:
+    async with engine() as e:
+        ref, other = await e.spawn(doer), await e.spawn(doer)
+        later: list[Any] = []
+
+        def call_back(_actor: Any) -> str:
+            later.append(ref.call("later"))
+            return "now"
+
+        async def handler(_actor: Any) -> list[str]:
+            first: str = await other.call(call_back)
+            await asyncio.sleep(0)
+            # From here on the asker's task is a task of its own.
+            second: str = await other.call(call_back)
+            return [first, second]
+
+        assert await ref.call(handler) == ["now", "now"]
+        assert [await reply for reply in later] == ["later", "later"]
+
+
 async def test_a_timeout_that_expires_is_an_error_in_the_handler_and_no_cancellation(
     engine: type[Engine], doer: type[Doer], door: Door, before: bool
 ) -> None:
@@ -94,7 +116,7 @@ async def test_a_timeout_of_a_handler_that_does_not_suspend_never_hits_a_later_o
     engine: type[Engine], doer: type[Doer]
 ) -> None:
     async def quick(_actor: Any) -> str:
-        async with asyncio.timeout(0):
+        async with asyncio.timeout(0):  # noqa: ASYNC100  # that is the point
             return "done"
 
     async def slow(_actor: Any) -> str:
@@ -200,8 +222,9 @@ async def door_of_nothing(_actor: Any) -> str:
 async def test_messages_wait_while_a_handler_is_suspended(
     engine: type[Engine], doer: type[Doer], door: Door
 ) -> None:
+    heard: list[Any] = []
     async with engine() as e:
-        ref = await e.spawn(doer, heard := [])
+        ref = await e.spawn(doer, heard)
         ref.tell(door.hold)
         await door.reached
         ref.tell("later")
@@ -469,8 +492,9 @@ async def test_an_owned_task_sees_the_actors_context_and_changes_only_its_own(
         COLOUR.set("red")
         actor.start_task("paint", task)
 
+    heard: list[Any] = []
     async with engine() as e:
-        ref = await e.spawn(doer, heard := [])
+        ref = await e.spawn(doer, heard)
         ref.tell(begin)
         await e.settle()
         assert [done.result for done in heard] == ["red"]

@@ -33,7 +33,9 @@ async def test_the_prompt_dash_is_standard_input(start: Start) -> None:
 
 
 async def test_thinking_and_tool_calls_are_shown_on_lines_of_their_own(start: Start) -> None:
-    script = Script(thinking="Let me see.", text="Here.", tool_calls=(ToolCall("look", '{"a": 1}'),))
+    script = Script(
+        thinking="Let me see.", text="Here.", tool_calls=(ToolCall("look", '{"a": 1}'),)
+    )
     async with ModelServer(script) as server:
         process = await start("chat", "Hi", "--model", "openai:x", OPENAI_BASE_URL=server.url)
         out, _ = await process.communicate()

@@ -218,6 +218,7 @@ class Stage:
     Audience = Audience
     Viewer = Viewer
     turns = staticmethod(turns)
+    settle = staticmethod(VirtualClock.settle)
     until = staticmethod(until)
     kill = staticmethod(kill)
     crash = staticmethod(crash)

@@ -138,7 +138,7 @@ async def test_an_actor_that_starts_a_stream_follows_it_unless_it_says_otherwise
         for subscribe in (True, False):
             seen: list[Any] = []
             await node.spawn(Starter, subscribe, seen)
-            await stage.turns(50)
+            await stage.settle()
             assert seen == (["started", "content", "done"] if subscribe else [])
 
 

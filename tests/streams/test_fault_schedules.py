@@ -152,7 +152,7 @@ async def test_1_no_schedule_of_faults_costs_a_terminal_event_or_an_order(
                 elif ending == "given up":
                     for _ in range(4):
                         stage.kill(node, "pubsub", "streams")
-                        await stage.turns()
+                        await stage.settle()
                 await schedule.settle()
             except BaseException as error:
                 error.add_note(f"seed {seed}, {ending}: {', '.join(schedule.done)}")

@@ -75,7 +75,7 @@ async def test_1_infrastructure_lost_right_after_the_start_costs_nothing(
         audience.reader()
         fault(stage, way)(node, *names)
         late = audience.actor_soon()
-        await stage.turns()
+        await stage.settle()
         feed("a", "b")
         feed.end()
         end = await audience.verdict()
@@ -307,7 +307,7 @@ async def test_6_a_stream_that_failed_is_never_started_again(
             for _ in range(3):
                 stage.kill(node, "streams")
                 clock.advance(60.0)
-                await stage.turns()
+                await stage.settle()
             feed.end()
         await stream.wait()
         await clock.elapse(1000.0)

@@ -187,7 +187,7 @@ async def test_4_wait_returns_when_the_source_has_closed_what_it_had_open(
         waiting = stream.cancel(wait=True)
         again = stream.cancel(wait=True)
         assert await stream.cancel() == "already_cancelled"
-        await stage.turns()
+        await stage.settle()
         assert not waiting.done
         assert not again.done
         let_go.set()
@@ -238,7 +238,7 @@ async def test_4_a_blocking_function_that_has_no_thread_yet_is_never_called(
 
     async with puck.Node(clock=clock) as node:
         streams = [await node.start_stream(blocking) for _ in range(40)]
-        await stage.turns()
+        await stage.settle()
         assert await streams[-1].cancel(wait=True) == "cancelled"
         for stream in streams[:-1]:
             await stream.cancel()
@@ -361,7 +361,7 @@ async def test_10_join_returns_the_stream_that_runs(stage: AnyStage, clock: Cloc
         first, second = stage.Feed(), stage.Feed()
         stream = await node.start_stream(first.source, stream_id="s")
         first("a")
-        await stage.turns()
+        await stage.settle()
         seen: list[int] = []
         joiner = await node.spawn(Joiner, seen)
         joined = await (await joiner.call(("join", second.source)))
@@ -437,7 +437,7 @@ async def test_10_many_that_replace_at_once_leave_one_running(
         streams = await asyncio.gather(
             *(node.start_stream(feed.source, stream_id="s", if_running="replace") for feed in feeds)
         )
-        await stage.turns()
+        await stage.settle()
         assert sum(not stream.ended for stream in streams) == 1
         assert sum(feed.running for feed in feeds) == 1
         for stream in streams:

@@ -172,7 +172,7 @@ async def test_3_subscribing_again_gives_one_copy(stage: AnyStage, clock: Clock)
         positions: list[Any] = [0, 0, 2, "now"]
         for after in positions:
             feed("a")
-            await stage.turns()
+            await stage.settle()
             await seat.ref.call(("subscribe", after))
             await node.subscribe(stream.id, after=after, subscriber=seat.ref)
         feed.end()
@@ -211,7 +211,7 @@ async def test_3_a_starter_that_subscribes_as_well_gets_one_copy(
         feed("a")
         feed.end()
         await stream.wait()
-        await stage.turns()
+        await stage.settle()
         assert seqs(await starter.call("seen")) == [1, 2, 3]
 
 

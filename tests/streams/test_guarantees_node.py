@@ -39,7 +39,7 @@ async def test_1_an_orderly_shutdown_cancels_every_stream_and_says_so(
             audiences.append(stage.Audience(node, stream))
             await audiences[-1].gather()
             feed("a")
-        await stage.turns()
+        await stage.settle()
     for audience in audiences:
         end = await audience.verdict()
         assert (end.kind, end.reason, end.content) == ("cancelled", "shutdown", "a")
@@ -81,7 +81,7 @@ async def test_1_when_the_supervisors_give_up_every_stream_ends_with_node_down(
         await stage.until(lambda: len(audience.seats[0].seen) == 2)
         for _ in range(4):  # more than the root allows within five seconds
             stage.kill(node, *names)
-            await stage.turns()
+            await stage.settle()
         end = await audience.verdict()
         assert (end.kind, end.reason.kind, end.content) == ("error", "node_down", "a")
         await stage.until(feed.stopped)

@@ -161,7 +161,7 @@ async def test_an_emit_that_outlives_its_stream_stops_whoever_calls_it(
         stream = await node.start_stream(leaky)
         assert (await stream.result()).content == "a"
         late()
-        await stage.turns()
+        await stage.settle()
         late()
     late()
     assert stopped == [True] * 3

@@ -147,7 +147,7 @@ async def test_the_tree_shows_every_stream_with_its_id_status_and_length(
         assert "stream s · running · 2 events" in str(node.tree())
         feed.end()
         await stream.wait()
-        await stage.turns()
+        await stage.settle()
         assert "stream s" not in str(node.tree())
 
 
@@ -159,7 +159,7 @@ async def test_a_running_stream_is_registered_under_its_topic_and_free_at_its_en
         stream = await node.start_stream(feed.source, stream_id="s")
         assert node.whereis(node.topic("s")) is stage.owner(node, stream)
         stage.kill(node, "registry")
-        await stage.turns()
+        await stage.settle()
         assert node.whereis(stream.topic) is stage.owner(node, stream)
         assert node.streaming("s")
         await stream.cancel()

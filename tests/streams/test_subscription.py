@@ -58,7 +58,7 @@ async def test_closing_ends_an_iteration_that_waits_and_not_the_stream(
         stream = await node.start_stream(feed.source)
         subscription = stream.subscribe(after=1)
         waiting = asyncio.ensure_future(anext(subscription, None))
-        await stage.turns()
+        await stage.settle()
         assert not waiting.done()
         subscription.close()
         subscription.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -19,7 +19,7 @@ class Idle(Actor):
 
 
 @asynccontextmanager
-async def probed() -> AsyncIterator[tuple[Node, Probe]]:
+async def probed() -> AsyncGenerator[tuple[Node, Probe]]:
     async with Node() as node:
         yield node, await Probe.on(node)
 
@@ -31,7 +31,7 @@ async def test_messages_are_received_in_the_order_they_came() -> None:
         assert await probe.receive() == 1
         assert probe.messages == (2,)
         assert await probe.receive(int) == 2
-        assert probe.messages == ()
+        await probe.no_message()
 
 
 async def test_receive_waits_for_the_message() -> None:
@@ -51,7 +51,8 @@ async def test_a_cancelled_receive_takes_no_message() -> None:
         probe.ref.tell("a")
         first.cancel()
         assert await second == "a"
-        assert await asyncio.gather(first, return_exceptions=True)
+        await asyncio.wait([first])
+        assert first.cancelled()
 
 
 async def test_receive_of_another_class_fails_and_leaves_the_message() -> None:
