@@ -6,6 +6,7 @@ import threading
 from threading import get_ident
 from typing import Any
 
+from puckstream.actors import lifecycle
 from puckstream.actors._pykka import Stop
 from puckstream.actors.mailbox import Bound, Request, oldest_to_drop
 from puckstream.actors.ref import ActorRef
@@ -22,7 +23,7 @@ class BoundedRef(ActorRef[Any]):
 
     def __init__(self, system: Any, actor_class: Any, id: int) -> None:  # the field's name
         super().__init__(system, actor_class, id)
-        # Messages posted by other threads which the loop has not taken in yet.
+        # Messages that other threads were let post and the loop has not taken in yet.
         self._on_the_way = 0
         self._on_the_way_guard = threading.RLock()
 
@@ -57,39 +58,40 @@ class BoundedRef(ActorRef[Any]):
             request.reply._reject(full)
 
     def _offer(self, message: Any) -> None:
-        if get_ident() == self._system.thread_id:
-            self._admit(message)
+        on_loop = get_ident() == self._system.thread_id
+        if self._bound.policy != "refuse":
+            if on_loop:
+                self._admit(message)
+            else:
+                self._system.post(self._arrive, message)
             return
         with self._on_the_way_guard:
-            if self._bound.policy == "refuse" and self._is_full():
+            # What is on its way has its place already: whoever was not refused is not dropped.
+            if self.mailbox_length + self._on_the_way >= self._bound.capacity:
                 raise MailboxFull(self, self._bound.capacity, message)
+            if on_loop:
+                self._deliver(message)
+                return
             self._on_the_way += 1
         self._system.post(self._arrive, message)
 
-    def _is_full(self) -> bool:
-        return self.mailbox_length + self._on_the_way >= self._bound.capacity
-
     def _arrive(self, message: Any) -> None:
-        with self._on_the_way_guard:
-            self._on_the_way -= 1
-        if self._state >= STOPPING:
-            if type(message) is Request:
-                message.reply._reject(self._dead())
-            else:
-                self._system.dead_letters.add(self, message, "the actor stopped")
-            return
-        try:
-            self._admit(message)
-        except MailboxFull as full:
-            # The mailbox filled up after this one was let in: the bound holds, nobody waits here.
-            self._drop(message, full)
+        if self._bound.policy == "refuse":
+            with self._on_the_way_guard:
+                self._on_the_way -= 1
+                alive = self._deliver(message)
+        else:
+            alive = self._state < STOPPING
+            if alive:
+                self._admit(message)
+        if not alive:
+            lifecycle.return_to_sender(self._system, self, message)
 
     def _admit(self, message: Any) -> None:
+        """Deliver ``message`` after making room for it, or drop it."""
         bound = self._bound
         if self.mailbox_length >= bound.capacity:
             full = MailboxFull(self, bound.capacity, message)
-            if bound.policy == "refuse":
-                raise full
             if bound.policy == "drop_new":
                 self._drop(message, full)
                 return

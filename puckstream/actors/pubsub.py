@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TYPE_CHECKING, cast
 
 from puckstream.actors.actor import Actor
 from puckstream.actors.multicast import multicast
@@ -336,4 +336,6 @@ class PubSub:
         if subscriber is None:
             msg = "subscribing needs a ref=…, unless an actor subscribes itself"
             raise NotInActor(msg)
+        if not isinstance(cast("object", subscriber), ActorRef):
+            raise InvalidOption("ref", subscriber, "the ref of an actor")
         return subscriber

@@ -318,6 +318,9 @@ class ActorRef(PykkaRef[A]):
             if timeout is not None and not reply.done:
                 system.post(system.deadlines.add, reply, timeout, self)
             return reply
+        if system.inbound.entries:
+            # What threads have sent by now comes first, though the loop has not got to it.
+            system.inbound.accept()
         if control:
             self._deliver_control(request)
         elif self._state == IDLE and system.may_inline():

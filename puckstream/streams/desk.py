@@ -394,7 +394,7 @@ class Desk:
 
     def streaming(self, stream_id: str) -> bool:
         """Whether a stream of that id is running; a snapshot, from any thread."""
-        return stream_id in self.shelf.running()
+        return self.shelf.is_running(stream_id)
 
 
 def _found(log: Log) -> CancelOutcome:

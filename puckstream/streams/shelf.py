@@ -122,6 +122,10 @@ class Shelf:
         """Return the ids of the running streams, in the order of their start."""
         return tuple(self._running)
 
+    def is_running(self, stream_id: str) -> bool:
+        """Whether the stream of that id runs."""
+        return stream_id in self._running
+
     def ended(self) -> tuple[str, ...]:
         """Return the ids of the ended streams still kept, in the order of their end."""
         return tuple(self._ended)

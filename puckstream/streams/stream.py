@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from puckstream.actors.actor import Actor
-from puckstream.actors.signals import Exit, ExitReason, TaskDone, TaskFailed
+from puckstream.actors.signals import Crash, Exit, ExitReason, TaskDone, TaskFailed
 from puckstream.backends.base import Chunk
 from puckstream.errors import StreamError
 from puckstream.streams.context import Context
@@ -139,7 +139,11 @@ class StreamActor(Actor):
 
     def on_stop(self) -> None:
         """Tell the subscribers, if the stream is ended from outside before its end."""
-        if self._log.cancel("shutdown", self._clock.now()) is not None:
+        reason = self.actor_ref._reason
+        if isinstance(reason, Crash):
+            # What is no Exception runs this hook instead of on_failure, as in pykka.
+            self.on_failure(type(reason.error), reason.error, None)
+        elif self._log.cancel("shutdown", self._clock.now()) is not None:
             self._publish()
 
     def on_failure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -44,6 +45,33 @@ async def test_a_full_mailbox_refuses_and_hands_the_message_back(
         door.open()
         await ref.stop(block=False)
         assert heard == [1, 2, "on_stop"]
+        assert not e.system.dead_letters.count
+
+
+async def test_what_was_not_refused_is_handled_whoever_sends_at_the_same_time(
+    engine: type[Engine], kind: type[Any], threads: Threads
+) -> None:
+    async with engine() as e:
+        ref = await e.spawn(bounded(kind, 3), heard := list[Any]())
+        taken: list[Any] = []
+
+        def send(sender: int, count: int) -> None:
+            for number in range(count):
+                try:
+                    ref.tell((sender, number))
+                except MailboxFull:
+                    continue
+                taken.append((sender, number))
+
+        sent = [threads.run(send, sender, 500) for sender in range(2)]
+        for _ in range(100):
+            send(2, 5)
+            await asyncio.sleep(0)
+        for reply in sent:
+            await reply
+        await ref.stop(block=False)
+        assert heard.pop() == "on_stop"
+        assert sorted(heard) == sorted(taken)
         assert not e.system.dead_letters.count
 
 

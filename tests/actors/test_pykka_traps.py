@@ -322,13 +322,14 @@ def test_a_proxy_is_made_of_a_live_actor_and_refused_by_a_dead_one(
     ref = kind.start()
     proxy: Any = ref.proxy()
     proxy.heard = ["replaced"]
-    assert proxy.heard.get(timeout=PATIENCE) == ["replaced"]
+    heard: Any = proxy.heard
+    assert heard.get(timeout=PATIENCE) == ["replaced"]
     assert proxy.on_receive("via the proxy").get(timeout=PATIENCE) == "via the proxy"
     assert ref.stop(timeout=PATIENCE)
     with pytest.raises(pykka.ActorDeadError):
         ref.proxy()
     with pytest.raises(pykka.ActorDeadError):
-        proxy.heard.get(timeout=PATIENCE)
+        proxy.on_receive("too late").get(timeout=PATIENCE)
 
 
 # -- 11: who keeps the actor

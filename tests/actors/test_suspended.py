@@ -69,7 +69,6 @@ async def test_an_actor_that_answers_inside_its_caller_leaves_the_callers_task_a
         assert not theirs & {own, *mine}
 
 
-@pytest.mark.parametrize("before", [True, False])
 async def test_an_actor_that_is_asked_may_call_its_asker_back_without_waiting(
     engine: type[Engine], doer: type[Doer]
 ) -> None:
@@ -92,6 +91,7 @@ async def test_an_actor_that_is_asked_may_call_its_asker_back_without_waiting(
         assert [await reply for reply in later] == ["later", "later"]
 
 
+@pytest.mark.parametrize("before", [True, False])
 async def test_a_timeout_that_expires_is_an_error_in_the_handler_and_no_cancellation(
     engine: type[Engine], doer: type[Doer], door: Door, before: bool
 ) -> None:

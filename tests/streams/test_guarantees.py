@@ -262,7 +262,7 @@ async def test_1_a_stream_actor_whose_handler_raises_anything_is_reported(
             actor.on_receive = poisoned
             feed("a")
             end = await audience.verdict()
-            assert end.kind in ("error", "cancelled")
+            assert (end.kind, end.reason.kind) == ("error", "crashed")
             await stage.until(feed.stopped)
         assert stage.nothing_left(node)
 
