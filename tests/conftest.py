@@ -14,17 +14,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-import importlib
 import inspect
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase
+
+from puckstream.testing.leaks import live_actors
 
 TIME_LIMIT = 50.0  # below faulthandler_timeout, so that a hung coroutine is reported as itself
 THREAD_GRACE = 5.0  # seconds in which threads may end after their test
@@ -160,15 +161,3 @@ def open_sockets() -> set[str]:
             if target.startswith("socket:"):
                 found.add(target)
     return found
-
-
-# ENGINE: ``puckstream.testing.leaks.live_actors()`` returns the actors of this process that have
-# started and not yet stopped. Until that module exists nothing is checked here; then this block
-# becomes ``from puckstream.testing.leaks import live_actors`` at the top of the file.
-def live_actors() -> Iterable[object]:
-    try:
-        leaks = importlib.import_module("puckstream.testing.leaks")
-    except ModuleNotFoundError:
-        return ()
-    actors: Iterable[object] = leaks.live_actors()
-    return actors

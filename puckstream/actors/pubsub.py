@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from puckstream.actors.actor import Actor
 from puckstream.actors.multicast import multicast

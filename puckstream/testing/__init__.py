@@ -1,7 +1,10 @@
-"""Helpers for the tests of programs that stream: a scripted model with a real socket."""
+"""Helpers for tests: a scripted model with a real socket, virtual time, probes, leaked actors."""
 
 from puckstream.testing.builtin_scripts import BUILTIN_SCRIPTS
+from puckstream.testing.clock import VirtualClock
+from puckstream.testing.leaks import live_actors
 from puckstream.testing.model_server import ModelServer
+from puckstream.testing.probe import Probe
 from puckstream.testing.record import Record
 from puckstream.testing.script import Fault, Script, ToolCall, load_scripts
 
@@ -9,8 +12,11 @@ __all__ = [
     "BUILTIN_SCRIPTS",
     "Fault",
     "ModelServer",
+    "Probe",
     "Record",
     "Script",
     "ToolCall",
+    "VirtualClock",
+    "live_actors",
     "load_scripts",
 ]

@@ -388,8 +388,9 @@ def test_the_registry_finds_actors_in_the_order_they_were_started(
     assert pykka.ActorRegistry.get_all() == refs
     assert pykka.ActorRegistry.get_by_class(kind) == refs
     assert pykka.ActorRegistry.get_by_class_name(kind.__name__) == refs
-    assert pykka.ActorRegistry.get_by_urn(refs[1].actor_urn) is refs[1]
-    refs[1].stop()
+    found: Any = pykka.ActorRegistry.get_by_urn(refs[1].actor_urn)
+    assert found is refs[1]
+    found.stop()
     assert pykka.ActorRegistry.get_all() == [refs[0], refs[2]]
     pykka.ActorRegistry.broadcast("all", kind)
     assert [ref.ask(lambda actor: actor.heard) for ref in (refs[0], refs[2])] == [["all"]] * 2
