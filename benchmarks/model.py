@@ -37,7 +37,10 @@ def model(*options: str) -> Generator[str]:
     try:
         yield str(json.loads(process.stdout.readline())["url"])
     finally:
-        process.stdin.close()
+        process.stdin.close()  # which ends it
         process.stdout.close()
-        process.terminate()
-        process.wait()
+        try:
+            process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -66,6 +66,7 @@ class Inbound:
         try:
             system.loop.call_soon_threadsafe(system.turn)
         except RuntimeError:
+            self._woken = False
             self._refuse()
             msg = "the node's event loop is closed"
             raise NodeNotRunning(msg) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -28,7 +28,7 @@ class Engine:
     def __init__(self) -> None:
         self.clock = VirtualClock()
 
-    async def __aenter__(self) -> Engine:
+    async def __aenter__(self) -> Self:
         self.system = Scheduler(asyncio.get_running_loop(), self.clock)
         return self
 
@@ -50,6 +50,12 @@ class Engine:
         """Let the loop do what it can."""
         await self.clock.settle()
 
+    async def no_zombies(self) -> None:
+        """Wait until nothing runs of those that were killed."""
+        async with asyncio.timeout(PATIENCE):
+            while self.system.zombies:
+                await asyncio.sleep(0)
+
 
 class Door:
     """Holds a handler until the test opens it; for coroutines and for threads."""
@@ -70,13 +76,16 @@ class Door:
         await self._open
 
     async def resist(self) -> None:
-        """Wait like `wait`, whatever anybody does to the task."""
+        """Wait like `wait`, and swallow what an exit and a kill do to the task."""
         self.reached._resolve(None)
+        swallowed = 0
         while not self._open.done:
             try:
                 await self._open
             except asyncio.CancelledError:
-                continue
+                swallowed += 1
+                if swallowed > 2:  # the test has failed, and its loop is being closed
+                    raise
 
     def block(self) -> None:
         self.reached._resolve(None)
@@ -221,5 +230,3 @@ def outcome() -> Callable[[Reply[Any]], Any]:
             return error
 
     return of
-
-

@@ -15,7 +15,6 @@ from puckstream.errors import ActorDead, MailboxFull
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from puckstream.actors.reply import Reply
     from tests.actors.conftest import Doer, Door, Engine, Threads
 
     AnyEngine = type[Engine]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from puckstream.actors import scheduler
 from puckstream.errors import NodeNotRunning
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ async def test_one_wake_up_serves_all_that_arrives_meanwhile(
 
 
 async def test_what_arrives_during_a_long_turn_is_taken_in_before_it_ends(
-    engine: AnyEngine, doer: AnyKind, threads: Threads
+    engine: AnyEngine, doer: AnyKind, threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(scheduler, "TURN", 1000.0)
     async with engine() as e:
         heard: list[Any] = []
         sender, *others = [await e.spawn(doer, heard) for _ in range(40)]

@@ -124,9 +124,10 @@ def test_no_exception_ends_more_than_the_one_actor_and_its_asker_is_told(
 
 def test_a_cancelled_await_in_a_handler_ends_its_actor_alone(node: Node, doer: type[Any]) -> None:
     async def cancelled_inside(_actor: Any) -> None:
-        task = asyncio.ensure_future(asyncio.sleep(PATIENCE))
-        asyncio.get_running_loop().call_soon(task.cancel)
-        await task
+        loop = asyncio.get_running_loop()
+        never = loop.create_future()
+        loop.call_soon(never.cancel)
+        await never
 
     other, ref = doer.start(), doer.start()
     with pytest.raises(ActorDead):

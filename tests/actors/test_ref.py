@@ -10,18 +10,12 @@ import pykka
 import pytest
 
 from puckstream.actors.actor import Actor
-from puckstream.actors.mailbox import Bound
 from puckstream.actors.reply import Reply
-from puckstream.actors.signals import KILLED, NORMAL, SHUTDOWN, Crash
+from puckstream.actors.signals import KILLED, NORMAL, SHUTDOWN
 from puckstream.actors.thread_actor import ThreadActor
 from puckstream.errors import (
-    ActorDead,
-    BlockingCall,
     CallingSelf,
     CallTimeout,
-    NodeNotRunning,
-    PuckstreamError,
-    Refuse,
 )
 
 if TYPE_CHECKING:
@@ -32,212 +26,6 @@ if TYPE_CHECKING:
     AnyEngine = type[Engine]
     AnyKind = type[Doer]
     Outcome = Callable[[Reply[Any]], Any]
-
-
-# ---------------------------------------------------------------------------------------- errors
-
-
-async def test_an_exception_in_a_request_ends_the_actor_and_reaches_the_asker(
-    engine: AnyEngine, kind: AnyKind
-) -> None:
-    """Trap 1 of pykka's semantics; S51."""
-    async with engine() as e:
-        ref = await e.spawn(kind)
-        error = ValueError("no")
-        with pytest.raises(ValueError, match="no"):
-            await ref.call(error)
-        assert await ref.wait_stopped() == Crash(error)
-        with pytest.raises(ActorDead):
-            await ref.call("hello?")
-
-
-async def test_an_actor_with_pykkas_rule_answers_with_the_exception_and_lives(
-    engine: AnyEngine, kind: AnyKind
-) -> None:
-    async with engine() as e:
-        ref = await e.spawn(type("Lenient", (kind,), {"ask_errors": "reply"}))
-        with pytest.raises(ValueError, match="no"):
-            await ref.call(ValueError("no"))
-        assert await ref.call("still here") == "still here"
-        ref.tell(ValueError("a tell crashes all the same"))
-        assert isinstance(await ref.wait_stopped(), Crash)
-
-
-async def test_what_is_no_exception_ends_an_actor_with_pykkas_rule_too(
-    engine: AnyEngine, kind: AnyKind
-) -> None:
-    async with engine() as e:
-        ref = await e.spawn(type("Lenient", (kind,), {"ask_errors": "reply"}))
-        with pytest.raises(ActorDead):
-            await ref.call(SystemExit(3))
-        assert isinstance(await ref.wait_stopped(), Crash)
-
-
-async def test_an_actor_refuses_a_request_and_lives(engine: AnyEngine, kind: AnyKind) -> None:
-    async with engine() as e:
-        ref = await e.spawn(kind)
-        with pytest.raises(LookupError, match="nothing there"):
-            await ref.call(Refuse(LookupError("nothing there")))
-        with pytest.raises(PuckstreamError, match="in words"):
-            await ref.call(Refuse("in words"))
-        ref.tell(Refuse("nobody waits for this"))
-        assert await ref.call("still here") == "still here"
-
-
-async def test_a_suspended_handler_refuses_a_request_and_lives(
-    engine: AnyEngine, doer: AnyKind, door: Door
-) -> None:
-    async def refuse(actor: Doer) -> None:
-        await door.wait()
-        raise Refuse(LookupError("nothing there"))
-
-    async with engine() as e:
-        ref = await e.spawn(doer)
-        asked = ref.call(refuse)
-        await door.reached
-        door.open()
-        with pytest.raises(LookupError, match="nothing there"):
-            await asked
-        assert await ref.call("still here") == "still here"
-
-
-@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()], ids=repr)
-async def test_what_is_no_exception_ends_the_one_actor_and_spares_the_asker(
-    engine: AnyEngine, kind: AnyKind, error: BaseException
-) -> None:
-    """Trap 3: one cancelled await must not stop every actor, nor leave its asker waiting."""
-    async with engine() as e:
-        ref, bystander = await e.spawn(kind), await e.spawn(kind)
-        with pytest.raises(ActorDead) as caught:
-            await ref.call(error)
-        assert caught.value.__cause__ is error
-        assert await ref.wait_stopped() == Crash(error)
-        assert await bystander.call("fine") == "fine"
-
-
-async def test_a_cancelled_await_in_a_handler_ends_the_one_actor(
-    engine: AnyEngine, doer: AnyKind
-) -> None:
-    async def wait_for_something_cancelled(actor: Doer) -> None:
-        future = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(future.cancel)
-        await future
-
-    async with engine() as e:
-        ref, bystander = await e.spawn(doer), await e.spawn(doer)
-        with pytest.raises(ActorDead):
-            await ref.call(wait_for_something_cancelled)
-        reason = ref.reason
-        assert isinstance(reason, Crash)
-        assert isinstance(reason.error, asyncio.CancelledError)
-        assert await bystander.call("fine") == "fine"
-
-
-async def test_a_keyboard_interrupt_in_a_thread_ends_its_actor_only(
-    engine: AnyEngine, thread_doer: AnyKind
-) -> None:
-    async with engine() as e:
-        ref = await e.spawn(thread_doer)
-        with pytest.raises(ActorDead):
-            await ref.call(KeyboardInterrupt())
-        assert isinstance(await ref.wait_stopped(), Crash)
-
-
-# ---------------------------------------------------------------------------- asks are answered
-
-
-async def test_asks_racing_with_a_stop_are_all_answered(
-    engine: AnyEngine, kind: AnyKind, threads: Threads, outcome: Outcome
-) -> None:
-    """Trap 4, threads against the stop."""
-    async with engine() as e:
-        for _ in range(20):
-            ref = await e.spawn(kind)
-            start = threading.Barrier(5)
-
-            def ask(ref: Any = ref, start: Any = start) -> list[Reply[Any]]:
-                start.wait()
-                return [ref.ask(number, block=False) for number in range(40)]
-
-            def stop(ref: Any = ref, start: Any = start) -> list[Reply[Any]]:
-                start.wait()
-                return [ref.stop(block=False)]
-
-            asking = [*(threads.run(ask) for _ in range(4)), threads.run(stop)]
-            replies = [reply for asked in asking for reply in await asked]
-            for reply in replies:
-                try:
-                    assert await reply in range(40)
-                except ActorDead:
-                    pass
-            assert ref.reason == NORMAL
-
-
-async def test_requests_that_wait_when_the_actor_stops_fail_at_once(
-    engine: AnyEngine, kind: AnyKind, door: Door
-) -> None:
-    async with engine() as e:
-        ref = await e.spawn(kind)
-        held = ref.call(door.hold)
-        await door.reached
-        stopped = ref.stop(block=False)
-        late = [ref.call(number) for number in range(3)]
-        door.open()
-        await held
-        assert await stopped is True
-        for reply in late:
-            with pytest.raises(ActorDead):
-                await reply
-
-
-async def test_a_dead_actor_refuses_at_once_whatever_it_is_sent(
-    engine: AnyEngine, kind: AnyKind, threads: Threads
-) -> None:
-    async with engine() as e:
-        ref = await e.spawn(kind)
-        ref.exit()
-        await ref.wait_stopped()
-        with pytest.raises(ActorDead):
-            ref.tell("hello?")
-        for reply in (ref.call("x"), ref.call("x", control=True), ref.ask("x", block=False)):
-            with pytest.raises(pykka.ActorDeadError):
-                await reply
-        assert await ref.stop(block=False) is False
-        with pytest.raises(ActorDead):
-            await threads.run(ref.ask, "hello?")
-        with pytest.raises(ActorDead):
-            await threads.run(ref.tell, "hello?")
-        with pytest.raises(ActorDead):
-            ref.proxy()
-        ref.exit()
-        ref.kill()
-        assert ref.reason == SHUTDOWN
-
-
-async def test_the_request_being_handled_fails_when_its_actor_is_killed(
-    engine: AnyEngine, kind: AnyKind, door: Door
-) -> None:
-    """S50, also while a thread blocks."""
-    async with engine() as e:
-        ref = await e.spawn(kind)
-        asked = ref.call(door.hold)
-        await door.reached
-        ref.kill()
-        with pytest.raises(ActorDead):
-            await asked
-        door.open()
-
-
-async def test_the_request_being_handled_fails_when_its_actor_is_told_to_exit(
-    engine: AnyEngine, doer: AnyKind, door: Door
-) -> None:
-    async with engine() as e:
-        ref = await e.spawn(doer)
-        asked = ref.call(door.hold)
-        await door.reached
-        ref.exit("enough")
-        with pytest.raises(ActorDead):
-            await asked
 
 
 # ------------------------------------------------------------------------------------------ call
@@ -339,7 +127,9 @@ async def test_a_call_works_from_another_thread_and_from_another_loop(
             return await ref.call("from another loop")
 
         assert await threads.run(lambda: asyncio.run(on_another_loop())) == "from another loop"
-        assert await threads.run(lambda: ref.call("from a thread").get(timeout=20)) == "from a thread"
+        assert (
+            await threads.run(lambda: ref.call("from a thread").get(timeout=20)) == "from a thread"
+        )
 
 
 async def test_an_actor_that_calls_itself_is_told_at_once(engine: AnyEngine, kind: AnyKind) -> None:
@@ -506,182 +296,6 @@ async def test_a_blocking_stop_returns_whether_the_actor_was_alive(
         assert await threads.run(ref.stop) is False
 
 
-# ----------------------------------------------------------------------------- blocking the loop
-
-
-async def test_a_blocking_call_on_a_loop_is_refused_before_anything_is_sent(
-    engine: AnyEngine, kind: AnyKind, threads: Threads
-) -> None:
-    """Trap 6's worst case, on the node's loop and on any other."""
-    async with engine() as e:
-        heard: list[Any] = []
-        ref = await e.spawn(kind, heard)
-
-        async def block() -> None:
-            with pytest.raises(BlockingCall, match=r"await ref\.call"):
-                ref.ask("hello?")
-            with pytest.raises(BlockingCall, match=r"await ref\.stop"):
-                ref.stop()
-
-        await block()
-        await threads.run(lambda: asyncio.run(block()))
-        await ref.call("the first message")
-        assert heard == ["the first message"]
-
-
-async def test_a_blocking_call_in_a_handler_on_the_loop_is_refused(
-    engine: AnyEngine, doer: AnyKind
-) -> None:
-    async with engine() as e:
-        one, other = await e.spawn(doer), await e.spawn(doer)
-        with pytest.raises(BlockingCall):
-            await one.call(lambda _: other.ask("hello?"))
-
-
-def test_a_blocking_call_on_a_loop_that_stands_still_is_refused(engine: AnyEngine, doer: AnyKind) -> None:
-    """Its thread would wait for a loop that it has to run itself."""
-    with asyncio.Runner(debug=False) as runner:
-        e = runner.run(engine().__aenter__())
-
-        async def start() -> Any:
-            return await e.spawn(doer)
-
-        ref = runner.run(start())
-        with pytest.raises(BlockingCall):
-            ref.ask("hello?")
-        runner.run(e.__aexit__())
-
-
-async def test_a_thread_actor_may_block_on_others(
-    engine: AnyEngine, kind: AnyKind, thread_doer: AnyKind
-) -> None:
-    async with engine() as e:
-        asker, other = await e.spawn(thread_doer), await e.spawn(kind)
-        assert await asker.call(lambda _: other.ask("nested")) == "nested"
-        assert await asker.call(lambda _: other.stop()) is True
-
-
-# ---------------------------------------------------------------------------------- from threads
-
-
-async def test_messages_of_one_thread_arrive_in_order_and_none_is_lost(
-    engine: AnyEngine, kind: AnyKind, threads: Threads
-) -> None:
-    """Several threads at once; no wake-up is lost either."""
-    async with engine() as e:
-        heard: list[Any] = []
-        ref = await e.spawn(kind, heard)
-        start = threading.Barrier(4)
-
-        def send(sender: int) -> None:
-            start.wait()
-            for number in range(5000):
-                ref.tell((sender, number))
-
-        sending = [threads.run(send, sender) for sender in range(4)]
-        for sent in sending:
-            await sent
-        await ref.call("done", timeout=None)
-        assert heard[-1] == "done"
-        assert len(heard) == 20_001
-        for sender in range(4):
-            assert [number for by, number in heard[:-1] if by == sender] == list(range(5000))
-
-
-async def test_every_single_message_of_a_thread_wakes_the_loop(
-    engine: AnyEngine, kind: AnyKind, threads: Threads
-) -> None:
-    """One at a time, each sent only when the one before has been answered."""
-    async with engine() as e:
-        ref = await e.spawn(kind)
-
-        def one_by_one() -> list[Any]:
-            return [ref.ask(number, timeout=20) for number in range(500)]
-
-        assert await threads.run(one_by_one) == list(range(500))
-
-
-async def test_after_the_shutdown_everything_is_refused(
-    engine: AnyEngine, kind: AnyKind, threads: Threads
-) -> None:
-    async with engine() as e:
-        ref = await e.spawn(kind)
-    for send in (ref.tell, ref.ask):
-        with pytest.raises(ActorDead):
-            await threads.run(send, "hello?")
-    with pytest.raises(ActorDead):
-        await (await threads.run(ref.call, "hello?"))
-    with pytest.raises(ActorDead):
-        await (await threads.run(lambda: ref.call("hello?", control=True, timeout=None)))
-    assert await threads.run(lambda: ref.wait_stopped().get()) == KILLED
-    ref.exit()
-    await threads.run(ref.exit)
-    with pytest.raises(NodeNotRunning):
-        await e.spawn(kind)
-    with pytest.raises(NodeNotRunning):
-        await threads.run(e.spawn, kind)
-
-
-async def test_requests_pending_at_the_shutdown_are_answered(
-    engine: AnyEngine, kind: AnyKind, door: Door
-) -> None:
-    async with engine() as e:
-        ref = await e.spawn(kind)
-        handled, queued = ref.call(door.hold, timeout=None), ref.call("x", timeout=None)
-        stopped = ref.stop(block=False)
-        await door.reached
-        closing = asyncio.ensure_future(e.system.close(grace=20.0))
-        for reply in (handled, queued):
-            with pytest.raises(ActorDead):
-                await reply
-        await stopped
-        door.open()
-        await closing
-
-
-async def test_what_threads_send_while_the_engine_closes_is_answered(
-    engine: AnyEngine, kind: AnyKind, doer: AnyKind, threads: Threads
-) -> None:
-    """Requests, starts, ends, bounded mailboxes: a thread never waits for a node that is gone."""
-    bounded = type("Bounded", (kind,), {"mailbox": Bound(5, "drop_old")})
-    for _ in range(10):
-        async with engine() as e:
-            refs = [await e.spawn(kind), await e.spawn(bounded)]
-            start = threading.Barrier(4)
-
-            def bother(refs: Any = refs, start: Any = start, e: Any = e) -> list[Reply[Any]]:
-                replies: list[Reply[Any]] = []
-                start.wait()
-                for number in range(400):
-                    ref = refs[number & 1]
-                    acts: list[Callable[[], Any]] = [
-                        lambda ref=ref: ref.ask(0, block=False),
-                        lambda ref=ref: ref.call(0, timeout=None, control=True),
-                        lambda ref=ref: ref.wait_stopped(),
-                        lambda: e.spawn(doer),
-                    ]
-                    try:
-                        replies.append(acts[number % 4]())
-                    except NodeNotRunning:
-                        break
-                return replies
-
-            bothering = [threads.run(bother) for _ in range(3)]
-            await asyncio.to_thread(start.wait)
-            await e.settle()
-        for bothered in bothering:
-            for reply in await bothered:
-                async with asyncio.timeout(20):
-                    await _settled(reply)
-
-
-async def _settled(reply: Reply[Any]) -> None:
-    try:
-        await reply
-    except PuckstreamError:
-        return
-
-
 # --------------------------------------------------------------------------------- looking at it
 
 
@@ -767,7 +381,9 @@ async def test_a_proxy_calls_async_methods(engine: AnyEngine) -> None:
         assert await ref.proxy().double(4) == 8  # type: ignore[misc]
 
 
-async def test_a_proxy_from_a_thread_may_block(engine: AnyEngine, kind: AnyKind, threads: Threads) -> None:
+async def test_a_proxy_from_a_thread_may_block(
+    engine: AnyEngine, kind: AnyKind, threads: Threads
+) -> None:
     class Counter(kind):  # type: ignore[misc, valid-type]
         count = 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -75,11 +76,7 @@ async def test_slow_handlers_share_the_loop_after_one_at_a_time(
     """A turn ends as soon as its time is over; here every handler takes longer than a turn."""
     now = 0.0
     turns: list[int] = []
-
-    def perf_counter() -> float:
-        return now
-
-    monkeypatch.setattr(scheduler.time, "perf_counter", perf_counter)
+    monkeypatch.setattr(scheduler, "time", SimpleNamespace(perf_counter=lambda: now))
 
     def slow(_actor: Doer) -> None:
         nonlocal now
@@ -93,6 +90,7 @@ async def test_slow_handlers_share_the_loop_after_one_at_a_time(
             turns.append(0)
             await asyncio.sleep(0)
         assert max(turns) == 1
+        monkeypatch.undo()
 
 
 # ----------------------------------------------------------------------------------- nested calls
@@ -205,7 +203,6 @@ async def test_closing_the_engine_kills_every_actor_and_ends_every_task(
         refs = [await e.spawn(kind) for _ in range(10)]
         waiting = await e.spawn(doer)
         waiting.tell(lambda actor: asyncio.Event().wait())
-        await waiting.call(lambda actor: actor, control=True) if False else None
         await refs[0].call(lambda actor: actor.start_task("wait", asyncio.Event().wait))
         await e.settle()
     assert {ref.reason for ref in (*refs, waiting)} == {KILLED}
