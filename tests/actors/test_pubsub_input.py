@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -14,5 +14,5 @@ async def test_what_is_no_ref_is_refused_by_name_in_the_caller(wrong: Any) -> No
     async with puck.Node() as node:
         before = node.whereis_child("pubsub")
         with pytest.raises(puck.InvalidOption, match="ref="):
-            await node.pubsub.subscribe("news", cast("Any", wrong))
+            await node.pubsub.subscribe("news", wrong)
         assert node.whereis_child("pubsub") is before

@@ -393,7 +393,7 @@ async def test_a_proxy_from_a_thread_may_block(
         def use() -> Any:
             proxy: Any = ref.proxy()
             proxy.count = 5
-            return proxy.count.get()
+            return proxy.count.get()  # pyright: ignore[reportAttributeAccessIssue]  # a proxy gives a reply
 
         assert await threads.run(use) == 5
 
