@@ -277,7 +277,8 @@ async def test_an_exit_waits_for_owned_tasks_and_a_kill_does_not(
         await probe.no_message()
         ref.kill()
         assert (await probe.receive()).reason == KILLED
-        assert list(e.system.zombies.values()) == [ref]
+        # Its thread may be one, too, until it has noticed.
+        assert set(e.system.zombies.values()) == {ref}
         door.open()
         await e.no_zombies()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import Counter
@@ -126,7 +127,9 @@ class Story:
         ref, chance = self.any(), self.chance
         match chance.randrange(12):
             case 0 | 1 | 2 | 3 if ref.is_alive():
-                ref.tell(self.message())
+                # A thread may end its actor at this moment.
+                with contextlib.suppress(ActorDead):
+                    ref.tell(self.message())
             case 4 | 5 | 6 | 7:
                 self.replies.append(
                     ref.call(self.message(), timeout=None, control=chance.random() < 0.2)
