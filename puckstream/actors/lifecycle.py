@@ -422,6 +422,7 @@ def die(system: Scheduler, ref: ActorRef[Any]) -> None:
     if request is not None:
         msg = f"{ref} stopped before it replied"
         request.reply._reject(ActorDeadError(msg))
+    extra.mourner = None
     callbacks, extra.on_death = extra.on_death, None
     for callback in callbacks or ():
         try:

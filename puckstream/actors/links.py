@@ -73,6 +73,8 @@ def unlink(one: ActorRef[Any], other: ActorRef[Any]) -> None:
     for this, peer in ((one, other), (other, one)):
         if this._parent is peer:
             this._parent = None
+            if peer._extra is not None and peer._extra.mourner is not None:
+                this._on_death(peer._extra.mourner)
         if this._extra is not None and this._extra.links is not None:
             this._extra.links.pop(peer, None)
     one._forget(lambda message: type(message) is Exit and message.ref is other)
@@ -110,9 +112,13 @@ def notify(system: Scheduler, dead: ActorRef[Any], reason: ExitReason) -> None:
     """Tell parent, links and monitors of ``dead`` that it ended, each exactly once."""
     parent, dead._parent = dead._parent, None
     if parent is not None:
-        if parent._extra is not None and parent._extra.links is not None:
-            parent._extra.links.pop(dead, None)
-        signal(system, parent, reason, dead, linked=True)
+        above = parent._extra
+        if above is not None and above.mourner is not None:
+            above.mourner(dead, reason)
+        else:
+            if above is not None and above.links is not None:
+                above.links.pop(dead, None)
+            signal(system, parent, reason, dead, linked=True)
     extra = dead._extra
     if extra is None:
         return

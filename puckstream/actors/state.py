@@ -66,6 +66,7 @@ class Extra:
         "links",
         "listed",
         "monitors",
+        "mourner",
         "on_death",
         "request",
         "started",
@@ -83,6 +84,8 @@ class Extra:
         self.listed = False  # in pykka's ActorRegistry
         self.links: dict[ActorRef[Any], None] | None = None
         self.monitors: dict[int, ActorRef[Any]] | None = None
+        # Told of the end of each child instead of by an exit signal: a mass stop needs nothing else.
+        self.mourner: Callable[[ActorRef[Any], ExitReason], object] | None = None
         self.on_death: list[Callable[[ActorRef[Any], ExitReason], object]] | None = None
         self.request: Request | None = None  # the one a suspended handler must answer
         self.started: Reply[Any] | None = None

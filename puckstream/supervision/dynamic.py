@@ -293,19 +293,24 @@ class DynamicSupervisor(Actor):
         system = self.actor_ref._system
         by_time: dict[float, list[ActorRef[Any]]] = {}
 
+        own = self.actor_ref._ensure_extra()
+
         def down(ref: ActorRef[Any], reason: ExitReason) -> None:
             nonlocal remaining
             self._check_stop(ref, children[ref], reason)
             remaining -= 1
             if not remaining:
+                own.mourner = None
                 everybody._resolve(None)
 
+        own.mourner = down
+        own.links = {peer: None for peer in own.links or () if peer not in children}
         for ref, spec in children.items():
-            links.disown(ref)
             if ref._state == DEAD:
                 down(ref, ref._reason or KILLED)
                 continue
-            ref._on_death(down)
+            if ref._parent is not self.actor_ref:
+                ref._on_death(down)
             shutdown = spec.shutdown
             if shutdown == "brutal_kill":
                 links.signal(system, ref, KILL, None)
