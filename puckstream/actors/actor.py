@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar, 
 from puckstream.actors import lifecycle, links
 from puckstream.actors._pykka import PykkaActor, Stop, enlist
 from puckstream.actors.bounded import BoundedRef
+from puckstream.actors.crash_report import brief
 from puckstream.actors.mailbox import Bound
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
@@ -202,6 +203,14 @@ class Actor(PykkaActor):
     def on_receive(self, message: Any, /) -> Any:
         """Handle one message; what it returns answers a request. May be ``async def``."""
         logging.getLogger("pykka").warning("Unexpected message received by %s: %s", self, message)
+
+    def format_message(self, message: Any, /) -> str:
+        """Return how ``message`` is shown in the report of a crash; in a few words.
+
+        The default is its ``repr``, shortened to 100 characters. An actor whose messages
+        carry what no log may keep overrides this (OTP's ``format_status``).
+        """
+        return brief(message)
 
     def on_parent_exit(self, reason: ExitReason, /) -> bool:
         """Decide whether the parent's end, for ``reason``, ends this actor that traps exits.

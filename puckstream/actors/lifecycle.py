@@ -41,7 +41,6 @@ __all__ = [
     "hook_failed",
     "kill",
     "launch",
-    "report",
     "return_to_sender",
     "spawn",
     "start_failed",
@@ -268,25 +267,12 @@ def told_to_asker(ref: ActorRef[Any], error: BaseException) -> BaseException:
     return dead
 
 
-def crash(system: Scheduler, ref: ActorRef[Any], error: BaseException) -> None:
-    """End an actor whose hook or handler raised ``error``; logged once, here."""
-    report(ref, error)
+def crash(system: Scheduler, ref: ActorRef[Any], error: BaseException, message: Any) -> None:
+    """End an actor that raised ``error`` while it handled ``message``; reported once, here."""
+    system.crash_reports.report(ref, error, message)
     # pykka runs on_failure for exceptions, and on_stop for what is not an Exception.
     hook: Hook = "failure" if isinstance(error, Exception) else "stop"
     terminate(system, ref, Crash(error), hook, error)
-
-
-def report(ref: ActorRef[Any], error: BaseException) -> None:
-    """Log a crash once, with the actor's own part of the traceback."""
-    if not logger.isEnabledFor(logging.ERROR):
-        return
-    traceback = error.__traceback__
-    # The engine's frames say nothing about the crash, and formatting each costs 100 µs.
-    while traceback is not None and traceback.tb_next is not None:
-        if not traceback.tb_frame.f_globals.get("__name__", "").startswith("puckstream.actors."):
-            break
-        traceback = traceback.tb_next
-    logger.error("Unhandled exception in %s:", ref, exc_info=(type(error), error, traceback))
 
 
 def terminate(
@@ -340,7 +326,7 @@ def _hook_finished(ref: ActorRef[Any], _value: Any, error: BaseException | None)
 
 def hook_failed(ref: ActorRef[Any], error: BaseException) -> None:
     """Note what ``on_stop`` or ``on_failure`` raised; it becomes the reason of an expected end."""
-    logger.error("Unhandled exception in %s:", ref, exc_info=error)
+    ref._system.crash_reports.report(ref, error)
     if ref._reason is None or ref._reason.expected:
         ref._reason = Crash(error)
 

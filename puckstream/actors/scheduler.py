@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from puckstream.actors import lifecycle, links
 from puckstream.actors._pykka import PROXY_MESSAGES, Stop, run_proxy_message
+from puckstream.actors.crash_report import CrashReports
 from puckstream.actors.driver import Driver
 from puckstream.actors.inbound import Inbound
 from puckstream.actors.mailbox import DeadLetters, Request
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from puckstream.actors.actor import Actor
     from puckstream.actors.ref import ActorRef
     from puckstream.actors.registry import Registry
+    from puckstream.actors.service import Service
     from puckstream.node import Node
 
 __all__ = ["CURRENT", "Scheduler"]
@@ -86,11 +88,13 @@ class Scheduler:
         self.clock: Clock = clock or LoopClock(loop)
         self.node = node
         self.names: Registry | None = None
+        self.services: list[Service] = []  # closed when the node ends
         self.actors: dict[int, ActorRef[Any]] = {}
         self.ready: deque[ActorRef[Any]] = deque()
         self.armed = False
         self.spare_boxes: list[deque[Any]] = []
         self.dead_letters = DeadLetters()
+        self.crash_reports = CrashReports(self.clock)
         self.deadlines = Deadlines(self.clock)
         self.threads: set[threading.Thread] = set()
         self.zombies: dict[object, ActorRef[Any]] = {}
@@ -354,7 +358,7 @@ class Scheduler:
             if ref._state == EXITING and isinstance(error, asyncio.CancelledError):
                 lifecycle.terminate(self, ref, ref._reason or KILLED, None)
             else:
-                lifecycle.crash(self, ref, error)
+                lifecycle.crash(self, ref, error, message if reply is None else message.message)
         if isinstance(error, KeyboardInterrupt):
             raise error
 

@@ -68,6 +68,7 @@ class Extra:
         "monitors",
         "mourner",
         "on_death",
+        "path",
         "request",
         "started",
         "starter",
@@ -84,9 +85,10 @@ class Extra:
         self.listed = False  # in pykka's ActorRegistry
         self.links: dict[ActorRef[Any], None] | None = None
         self.monitors: dict[int, ActorRef[Any]] | None = None
-        # Told of the end of each child instead of by an exit signal: a mass stop needs nothing else.
+        # Told of the end of each child in place of an exit signal; for a mass stop.
         self.mourner: Callable[[ActorRef[Any], ExitReason], object] | None = None
         self.on_death: list[Callable[[ActorRef[Any], ExitReason], object]] | None = None
+        self.path: str | None = None  # of a supervisor, once somebody has asked
         self.request: Request | None = None  # the one a suspended handler must answer
         self.started: Reply[Any] | None = None
         self.starter: ActorRef[Any] | None = None  # linked, and told by return if it fails

@@ -315,12 +315,14 @@ class ThreadRef(ActorRef[Any]):
             else:
                 result = _no_coroutine(actor.on_receive(message))
         except BaseException as error:  # noqa: BLE001  # whatever it is, it ends the actor only
-            return self._failed(actor, request, error)
+            return self._failed(actor, request, error, message)
         if request is not None:
             request.reply._resolve(result)
         return True
 
-    def _failed(self, actor: ThreadActor, request: Request | None, error: BaseException) -> bool:
+    def _failed(
+        self, actor: ThreadActor, request: Request | None, error: BaseException, message: Any
+    ) -> bool:
         if isinstance(error, Refuse):
             if request is not None:
                 request.reply._reject(error.error)
@@ -333,7 +335,7 @@ class ThreadRef(ActorRef[Any]):
                 logger.info("Exception returned from %s to caller:", self, exc_info=error)
                 return True
         if self._state < STOPPING:
-            lifecycle.report(self, error)
+            self._system.crash_reports.report(self, error, message)
             hook: lifecycle.Hook = "failure" if isinstance(error, Exception) else "stop"
             self._finish(actor, Crash(error), hook, error)
         return False
