@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from puckstream.actors import lifecycle
+from puckstream.actors.waker import Waker
 from puckstream.errors import NodeNotRunning
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ logger = logging.getLogger("puckstream.actors")
 class Inbound:
     """The queue from all threads to the loop."""
 
-    __slots__ = ("_over", "_system", "_woken", "entries")
+    __slots__ = ("_over", "_system", "_waker", "_woken", "entries")
 
     def __init__(self, system: Scheduler) -> None:
         self._system = system
+        self._waker = Waker(system.loop, system.turn)
         self._woken = False
         self._over = False
         self.entries: deque[tuple[Any, ...]] = deque()
@@ -64,7 +66,7 @@ class Inbound:
             msg = "the node has shut down"
             raise NodeNotRunning(msg)
         try:
-            system.loop.call_soon_threadsafe(system.turn)
+            self._waker.wake()
         except RuntimeError:
             self._woken = False
             self._refuse()
@@ -99,6 +101,7 @@ class Inbound:
         while self.entries:
             self.accept()
         self._over = True
+        self._waker.close()
 
     def _refuse(self) -> None:
         """Answer what nobody will take in any more."""
