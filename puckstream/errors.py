@@ -4,6 +4,7 @@
 
     PuckstreamError
     ├── ActorDead                 the actor is gone: look up its successor, or give up
+    │   └── NameNotFound          nobody has the name: wait for the next who does, or give up
     ├── CallTimeout               no reply in time: retry, or tell the user
     ├── BlockingCall              a blocking call on the loop thread: await instead
     ├── CallingSelf               an actor asked itself: call the method directly
@@ -14,6 +15,8 @@
     ├── NodeNotRunning            the node is not started, or has been shut down
     ├── StartFailed               an actor did not start: look at ``reason``
     ├── NameTaken                 the name belongs to another live actor
+    ├── NotRegistered             the actor does not own that key: register it first
+    ├── NotJoined                 the actors are no members of that group: nothing to leave
     ├── TaskExists                the actor already owns a task of that name
     ├── InvalidOption             an argument has an impossible value: correct the call
     │   └── InvalidSpec           the same in a child spec or in supervisor flags
@@ -26,10 +29,15 @@
     ├── StreamNotFound            the stream id was never seen here
     ├── StreamExpired             the stream ended and its retention is over
     ├── StreamRunning             a stream of that id is running (``if_running="error"``)
+    ├── TooManyStreams            a limit is reached: try later, or elsewhere
     ├── UnknownProvider           the client string names no provider
     ├── MissingKey                the provider needs an API key that is not set
     ├── StreamCancelled           the result of a stream that was cancelled was asked for
-    └── StreamError               a stream failed; ``kind`` says how, ``retryable`` whether again
+    ├── StreamError               a stream failed; ``kind`` says how, ``retryable`` whether again
+    ├── NotSendable               the value cannot travel to another node: send plain data
+    │   └── FrameTooLarge         it would be too large a frame: send it in parts
+    ├── RemoteError               an error of another node, of a class not known here
+    └── BadFrame                  a peer sent what is no frame: the link to it is given up
 
 Messages name the offending value and, where there is one, the remedy.
 """
@@ -42,6 +50,7 @@ from typing import Any, Literal
 __all__ = [
     "ActorDead",
     "AlreadyAnswered",
+    "BadFrame",
     "BlockingCall",
     "CallTimeout",
     "CallingSelf",
@@ -51,15 +60,21 @@ __all__ = [
     "ChildRestarting",
     "ChildRunning",
     "ErrorKind",
+    "FrameTooLarge",
     "InvalidOption",
     "InvalidSpec",
     "MailboxFull",
     "MissingKey",
+    "NameNotFound",
     "NameTaken",
     "NodeNotRunning",
     "NotInActor",
+    "NotJoined",
+    "NotRegistered",
+    "NotSendable",
     "PuckstreamError",
     "Refuse",
+    "RemoteError",
     "StartFailed",
     "StreamCancelled",
     "StreamError",
@@ -68,6 +83,7 @@ __all__ = [
     "StreamRunning",
     "TaskExists",
     "TooManyChildren",
+    "TooManyStreams",
     "UnknownProvider",
 ]
 
@@ -94,6 +110,14 @@ class PuckstreamError(Exception):
 
 class ActorDead(PuckstreamError):
     """The actor has stopped, or stopped before it handled the message."""
+
+
+class NameNotFound(ActorDead):
+    """No live actor has the name ``name``."""
+
+    def __init__(self, name: object) -> None:
+        self.name = name
+        super().__init__(f"no live actor has the name {name!r}")
 
 
 class CallTimeout(PuckstreamError, TimeoutError):
@@ -164,6 +188,24 @@ class NameTaken(PuckstreamError):
         self.name = name
         self.holder = holder
         super().__init__(f"the name {name!r} is taken by {holder}")
+
+
+class NotRegistered(PuckstreamError):
+    """The actor ``ref`` does not own ``key``; nothing was changed."""
+
+    def __init__(self, key: object, ref: object) -> None:
+        self.key = key
+        self.ref = ref
+        super().__init__(f"{ref} is not registered under {key!r}")
+
+
+class NotJoined(PuckstreamError):
+    """None of the actors ``refs`` is a member of ``group``; nothing was changed."""
+
+    def __init__(self, group: object, refs: tuple[object, ...]) -> None:
+        self.group = group
+        self.refs = refs
+        super().__init__(f"{', '.join(map(str, refs))} did not join the group {group!r}")
 
 
 class TaskExists(PuckstreamError):
@@ -245,6 +287,18 @@ class StreamRunning(PuckstreamError):
         )
 
 
+class TooManyStreams(PuckstreamError):
+    """``where`` (the node, or the client) runs all it may, and its line is full too."""
+
+    def __init__(self, where: str, running: int, waiting: int) -> None:
+        self.where = where
+        self.running = running
+        self.waiting = waiting
+        super().__init__(
+            f"{where} is at its limit of {running} streams, and {waiting} wait for their turn"
+        )
+
+
 class StreamCancelled(PuckstreamError):
     """The stream was cancelled for ``reason``; ``content`` is what had arrived."""
 
@@ -315,3 +369,44 @@ class StreamError(PuckstreamError):
             f"retryable={self.retryable!r}, retry_after={self.retry_after!r}, "
             f"provider={self.provider!r})"
         )
+
+
+class NotSendable(PuckstreamError, TypeError):
+    """The value cannot travel to another node; ``why`` says which part of it."""
+
+    def __init__(self, value: object, why: str) -> None:
+        self.value = value
+        self.why = why
+        super().__init__(f"{type(value).__name__} cannot be sent to another node: {why}")
+
+
+class FrameTooLarge(NotSendable):
+    """A frame of that ``kind`` may have ``limit`` bytes, and this one would have ``size``."""
+
+    def __init__(self, kind: str, size: int, limit: int) -> None:
+        self.kind = kind
+        self.size = size
+        self.limit = limit
+        super().__init__(b"", f"{size:,} bytes, where a {kind} may have {limit:,}")
+
+
+class BadFrame(PuckstreamError, ValueError):
+    """What a peer sent breaks the protocol in the way ``why``, a word, says."""
+
+    def __init__(self, why: str, detail: str) -> None:
+        self.why = why
+        super().__init__(f"bad frame ({why}): {detail}")
+
+
+class RemoteError(PuckstreamError):
+    """An error raised on another node, whose class was not registered on this one.
+
+    Args:
+        type_name: the name of its class there.
+        message: what it said.
+    """
+
+    def __init__(self, type_name: str, message: str) -> None:
+        self.type_name = type_name
+        self.message = message
+        super().__init__(f"{type_name}: {message}")
