@@ -122,7 +122,8 @@ def decode(data: bytes) -> Frame:
     magic, version, kind, seq = _HEADER.unpack_from(data)
     if magic != _MAGIC:
         raise BadFrame("magic", repr(magic))
-    if version != VERSION:
+    if version != VERSION and kind != Kind.HELLO:
+        # Greetings are the same in every version: they find out which one the nodes share.
         raise BadFrame("version", str(version))
     if kind not in _KINDS and kind < _IGNORABLE:
         raise BadFrame("kind", f"0x{kind:02x}")

@@ -43,6 +43,9 @@ class Greeting:
         newest: the newest.
         max_frame: the largest frame it takes, in bytes.
         schema: a digest of the application's types; differing ones are worth a warning.
+        answering: the sender's name of the channel whose greeting this one answers; empty in
+            the first of two.
+        notice: why there is to be no link, in a word; empty if there is to be one.
     """
 
     node: NodeId
@@ -52,6 +55,8 @@ class Greeting:
     newest: int = VERSION
     max_frame: int = MAX_FRAME
     schema: bytes = b""
+    answering: bytes = b""
+    notice: str = ""
 
     def pack(self, codec: Codec) -> bytes:
         """Return it as the body of a frame."""
@@ -66,6 +71,8 @@ class Greeting:
                 [],  # capabilities: none in this version
                 self.max_frame,
                 self.schema,
+                self.answering,
+                self.notice,
             ]
         )
 
@@ -87,10 +94,22 @@ class Greeting:
                 list(),
                 int(max_frame),
                 bytes(schema),
+                bytes(answering),
+                str(notice),
                 *_,
             ] if len(incarnation) == _INCARNATION and 0 < len(name) <= _NAME:
                 node = NodeId(name, incarnation)
-                return cls(node, cluster, _texts(addresses), oldest, newest, max_frame, schema)
+                return cls(
+                    node,
+                    cluster,
+                    _texts(addresses),
+                    oldest,
+                    newest,
+                    max_frame,
+                    schema,
+                    answering,
+                    notice,
+                )
             case other:
                 raise BadFrame("greeting", f"{other!r:.80}")
 
@@ -105,6 +124,8 @@ class Greeting:
             )
         if other.node == self.node:
             return "it is this node itself"
+        if other.node.name == self.node.name:
+            return f"it calls itself {other.node.name!r}, as this node does"
         return None
 
 

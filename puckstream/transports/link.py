@@ -69,7 +69,7 @@ class Pace:
     heartbeat: float = 0.5
     suspect: float = 1.0
     down: float = 2.0
-    open: float = 3.0
+    open: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

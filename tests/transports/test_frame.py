@@ -47,6 +47,10 @@ def test_what_is_no_frame_is_refused_with_a_word_that_says_why(data: bytes, why:
     assert caught.value.why == why
 
 
+def test_greetings_are_frames_in_every_version() -> None:
+    assert decode(b"PK\x07\x01\x00\x00\x00\x01\x90") == Frame(Kind.HELLO, 1, b"\x90")
+
+
 def test_a_kind_of_a_later_version_that_may_be_ignored_is_a_frame() -> None:
     frame = decode(b"PK\x01\x80\x00\x00\x00\x07new")
     assert frame == Frame(0x80, 7, b"new")

@@ -88,8 +88,8 @@ def test_a_greeting_is_these_bytes_for_ever() -> None:
     (hello,) = sent(Link(A, CODEC, 0.0), 0.0)
     assert hello.hex() == (
         "504b010100000001"
-        "990101a47465616da161c40c696e6361726e6174696f6e31"
-        "91ac6970633a2f2f2f72756e2f6190ce00100000c400"
+        "9b0101a47465616da161c40c696e6361726e6174696f6e31"
+        "91ac6970633a2f2f2f72756e2f6190ce00100000c400c400a0"
     )
 
 
@@ -119,6 +119,7 @@ def test_nothing_is_sent_before_the_link_is_up() -> None:
         (replace(B, cluster="other"), "cluster 'other', this is 'team'"),
         (replace(B, oldest=2, newest=3), "versions 2 to 3, this node has 1 to 1"),
         (A, "it is this node itself"),
+        (replace(B, node=NodeId("a", b"incarnation2")), "it calls itself 'a', as this node does"),
     ],
 )
 def test_nodes_that_cannot_link_end_both_ends_and_say_why(other: Greeting, why: str) -> None:
@@ -173,7 +174,7 @@ def test_a_greeting_that_nobody_answers_is_refused_after_a_while() -> None:
     link.tick(PACE.open - 0.01)
     assert link.state is State.OPENING
     link.tick(PACE.open)
-    assert events(link) == [Down("refused", "no greeting within 3.0 s")]
+    assert events(link) == [Down("refused", "no greeting within 1.0 s")]
     assert not link.outbox
 
 
