@@ -11,9 +11,13 @@
     ├── AlreadyAnswered           a reply was set twice: a bug in the replying code
     ├── MailboxFull               a bounded mailbox refused the message: slow down
     ├── Refuse                    raised by a handler to refuse a request without dying
+    ├── NoRequest                 there is nobody to reply to: the message was told, not asked
+    ├── StashFull                 the actor has put aside as many messages as it may
+    ├── StateNotReplaced          the function that should replace an actor's state failed
     ├── NotInActor                the operation needs a running actor around it
     ├── NodeNotRunning            the node is not started, or has been shut down
     ├── StartFailed               an actor did not start: look at ``reason``
+    │   └── StartTimeout          it took too long: give it more time, or up
     ├── NameTaken                 the name belongs to another live actor
     ├── NotRegistered             the actor does not own that key: register it first
     ├── NotJoined                 the actors are no members of that group: nothing to leave
@@ -30,12 +34,15 @@
     ├── StreamExpired             the stream ended and its retention is over
     ├── StreamRunning             a stream of that id is running (``if_running="error"``)
     ├── TooManyStreams            a limit is reached: try later, or elsewhere
+    ├── ConversationBusy          an answer is being written: wait for it, stop or interrupt it
+    ├── NothingToRetry            the conversation has had no prompt yet: submit one
     ├── UnknownProvider           the client string names no provider
     ├── MissingKey                the provider needs an API key that is not set
     ├── StreamCancelled           the result of a stream that was cancelled was asked for
     ├── StreamError               a stream failed; ``kind`` says how, ``retryable`` whether again
     ├── NotSendable               the value cannot travel to another node: send plain data
     │   └── FrameTooLarge         it would be too large a frame: send it in parts
+    ├── InsecureBind              others could read along or join in: say who may, or bind elsewhere
     ├── RemoteError               an error of another node, of a class not known here
     └── BadFrame                  a peer sent what is no frame: the link to it is given up
 
@@ -59,23 +66,30 @@ __all__ = [
     "ChildPresent",
     "ChildRestarting",
     "ChildRunning",
+    "ConversationBusy",
     "ErrorKind",
     "FrameTooLarge",
+    "InsecureBind",
     "InvalidOption",
     "InvalidSpec",
     "MailboxFull",
     "MissingKey",
     "NameNotFound",
     "NameTaken",
+    "NoRequest",
     "NodeNotRunning",
     "NotInActor",
     "NotJoined",
     "NotRegistered",
+    "NothingToRetry",
     "NotSendable",
     "PuckstreamError",
     "Refuse",
     "RemoteError",
     "StartFailed",
+    "StartTimeout",
+    "StashFull",
+    "StateNotReplaced",
     "StreamCancelled",
     "StreamError",
     "StreamExpired",
@@ -164,6 +178,32 @@ class Refuse(PuckstreamError):
         super().__init__(str(self.error))
 
 
+class NoRequest(PuckstreamError, RuntimeError):
+    """The actor is not handling a request, or has given the answer into other hands already."""
+
+    def __init__(self, ref: object) -> None:
+        self.ref = ref
+        super().__init__(f"{ref} is handling no request that it could still reply to")
+
+
+class StashFull(PuckstreamError):
+    """An actor's ``stash_limit`` is reached; the message, ``undelivered``, was not put aside."""
+
+    def __init__(self, ref: object, limit: int, undelivered: Any) -> None:
+        self.ref = ref
+        self.limit = limit
+        self.undelivered = undelivered
+        super().__init__(f"the stash of {ref} is full ({limit} messages)")
+
+
+class StateNotReplaced(PuckstreamError):
+    """An actor's state is as it was: ``__cause__`` is what the function raised, if it did."""
+
+    def __init__(self, ref: object, problem: str) -> None:
+        self.ref = ref
+        super().__init__(f"the state of {ref} was not replaced: {problem}")
+
+
 class NotInActor(PuckstreamError, RuntimeError):
     """The operation acts on the calling actor, and no actor is calling."""
 
@@ -179,6 +219,14 @@ class StartFailed(PuckstreamError):
         self.what = what
         self.reason = reason
         super().__init__(f"{what} did not start: {reason}")
+
+
+class StartTimeout(StartFailed, TimeoutError):
+    """An actor did not start within ``seconds``, and was killed."""
+
+    def __init__(self, what: object, reason: object, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(what, reason)
 
 
 class NameTaken(PuckstreamError):
@@ -308,6 +356,22 @@ class StreamCancelled(PuckstreamError):
         super().__init__(f"the stream was cancelled ({reason})")
 
 
+class ConversationBusy(PuckstreamError):
+    """The conversation takes no prompt now; ``conversation_id`` says which."""
+
+    def __init__(self, conversation_id: str, problem: str) -> None:
+        self.conversation_id = conversation_id
+        super().__init__(f"the conversation {conversation_id!r} takes no prompt now: {problem}")
+
+
+class NothingToRetry(PuckstreamError):
+    """The conversation has had no prompt that could be answered again."""
+
+    def __init__(self, conversation_id: str) -> None:
+        self.conversation_id = conversation_id
+        super().__init__(f"the conversation {conversation_id!r} has had no prompt yet")
+
+
 class UnknownProvider(PuckstreamError, ValueError):
     """The client string names no provider this installation knows."""
 
@@ -410,3 +474,11 @@ class RemoteError(PuckstreamError):
         self.type_name = type_name
         self.message = message
         super().__init__(f"{type_name}: {message}")
+
+
+class InsecureBind(PuckstreamError):
+    """Others than the node's own user, or its cluster, could get at ``address``."""
+
+    def __init__(self, address: str, why: str) -> None:
+        self.address = address
+        super().__init__(f"will not use {address!r}: {why}")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 
 
 @contextlib.asynccontextmanager
-async def opened(make: Make) -> AsyncIterator[tuple[Transport, Inbox, str]]:
+async def opened(make: Make) -> AsyncGenerator[tuple[Transport, Inbox, str]]:
     transport, inbox = make(), Inbox()
     (address,) = await transport.open(inbox)
     try:
