@@ -25,6 +25,9 @@ NAMES: Final = (
     "streams",
     "streams_open",
     "one_stream",
+    "join",
+    "cancel",
+    "slow_subscriber",
 )
 
 

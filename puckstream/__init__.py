@@ -5,17 +5,25 @@ The floors of the house, imports only descend:
 ====  =====================================  ==============================================
  5    `puckstream.cli`                       the command line
  4    `puckstream.testing`                   helpers for tests, the scripted model server
+ 4    `puckstream.otel`                      OpenTelemetry listens here
  3    `puckstream.node`                      wires one runtime together
  2    `puckstream.streams`                   the domain; above `puckstream.backends`
  1    `puckstream.supervision`               supervisors and their decisions
  0    `puckstream.actors`                    the engine, registry and pub/sub
- --   ``errors``, ``clock``                  the ground
+ --   ``errors``, ``clock``, ``telemetry``   the ground
 ====  =====================================  ==============================================
 
 This module only gathers the public names.
 """
 
 from puckstream.actors.actor import Actor
+from puckstream.actors.deferred import From
+from puckstream.actors.entries import Entry, Registration
+from puckstream.actors.feed import SubscriberStatistics
+from puckstream.actors.groups import GroupChange, Groups
+from puckstream.actors.info import Info
+from puckstream.actors.inspector import Inspector
+from puckstream.actors.listeners import Registered, Unregistered
 from puckstream.actors.mailbox import Bound
 from puckstream.actors.pubsub import PubSub
 from puckstream.actors.ref import ActorRef
@@ -38,8 +46,12 @@ from puckstream.actors.signals import (
     Shutdown,
     TaskDone,
     TaskFailed,
+    TimedOut,
 )
+from puckstream.actors.system_request import Status
 from puckstream.actors.thread_actor import ThreadActor
+from puckstream.actors.via import Via
+from puckstream.actors.watch import Event, Statistics
 from puckstream.backends.base import Backend, Chunk, Request, Resources, Usage
 from puckstream.clock import Clock
 from puckstream.errors import (
@@ -53,16 +65,25 @@ from puckstream.errors import (
     ChildPresent,
     ChildRestarting,
     ChildRunning,
+    ConversationBusy,
     InvalidOption,
     InvalidSpec,
     MailboxFull,
     MissingKey,
+    NameNotFound,
     NameTaken,
     NodeNotRunning,
+    NoRequest,
+    NothingToRetry,
     NotInActor,
+    NotJoined,
+    NotRegistered,
     PuckstreamError,
     Refuse,
     StartFailed,
+    StartTimeout,
+    StashFull,
+    StateNotReplaced,
     StreamCancelled,
     StreamError,
     StreamExpired,
@@ -70,11 +91,13 @@ from puckstream.errors import (
     StreamRunning,
     TaskExists,
     TooManyChildren,
+    TooManyStreams,
     UnknownProvider,
 )
 from puckstream.node import Node
 from puckstream.streams.client import Client
 from puckstream.streams.context import Context
+from puckstream.streams.conversation import Conversation
 from puckstream.streams.events import (
     CancelledEvent,
     ContentEvent,
@@ -82,25 +105,34 @@ from puckstream.streams.events import (
     ErrorEvent,
     OtherChunkEvent,
     RetryingEvent,
+    SkippedEvent,
     StartedEvent,
     StreamEvent,
     ThinkingEvent,
     ToolUseEvent,
 )
 from puckstream.streams.handle import Stream
-from puckstream.streams.log import Snapshot
+from puckstream.streams.handler import Handler
+from puckstream.streams.limits import Limits
 from puckstream.streams.policy import Timeout
+from puckstream.streams.progress import Progress
 from puckstream.streams.response import Response, ToolCall
+from puckstream.streams.retry import Retry
+from puckstream.streams.snapshot import Snapshot
 from puckstream.streams.source import Done
 from puckstream.streams.subscription import Subscription
-from puckstream.supervision.child import IGNORE, Backoff, ChildSpec, child
+from puckstream.streams.turns import ConversationSnapshot
+from puckstream.supervision.child import IGNORE, Backoff, ChildSpec, check_child_specs, child
 from puckstream.supervision.dynamic import DynamicSupervisor
+from puckstream.supervision.handle import DynamicSupervisorRef, SupervisorRef
 from puckstream.supervision.job import ancestors, callers
-from puckstream.supervision.partition import PartitionSupervisor
+from puckstream.supervision.partition import PartitionSupervisor, PartitionSupervisorRef
+from puckstream.supervision.place import ChildRow, Counts
 from puckstream.supervision.supervisor import Supervisor
 from puckstream.supervision.task import Task, TaskReply
-from puckstream.supervision.tasks import TaskSupervisor
+from puckstream.supervision.tasks import TaskSupervisor, TaskSupervisorRef
 from puckstream.supervision.tree import Tree
+from puckstream.telemetry import Telemetry
 
 __all__ = [
     "IGNORE",
@@ -123,6 +155,7 @@ __all__ = [
     "ChildNotFound",
     "ChildPresent",
     "ChildRestarting",
+    "ChildRow",
     "ChildRunning",
     "ChildSpec",
     "Chunk",
@@ -130,42 +163,72 @@ __all__ = [
     "Clock",
     "ContentEvent",
     "Context",
+    "Conversation",
+    "ConversationBusy",
+    "ConversationSnapshot",
+    "Counts",
     "Crash",
     "Custom",
     "Done",
     "DoneEvent",
     "Down",
     "DynamicSupervisor",
+    "DynamicSupervisorRef",
+    "Entry",
     "ErrorEvent",
+    "Event",
     "Exit",
     "ExitReason",
+    "From",
+    "GroupChange",
+    "Groups",
+    "Handler",
+    "Info",
+    "Inspector",
     "InvalidOption",
     "InvalidSpec",
     "Killed",
+    "Limits",
     "MailboxFull",
     "MissingKey",
+    "NameNotFound",
     "NameTaken",
     "NoActor",
+    "NoRequest",
     "Node",
     "NodeNotRunning",
     "Normal",
     "NotConnected",
     "NotInActor",
+    "NotJoined",
+    "NotRegistered",
+    "NothingToRetry",
     "OtherChunkEvent",
     "PartitionSupervisor",
+    "PartitionSupervisorRef",
+    "Progress",
     "PubSub",
     "PuckstreamError",
     "Refuse",
+    "Registered",
+    "Registration",
     "Registry",
     "Reply",
     "Request",
     "Resources",
     "Response",
+    "Retry",
     "RetryingEvent",
     "Shutdown",
+    "SkippedEvent",
     "Snapshot",
     "StartFailed",
+    "StartTimeout",
     "StartedEvent",
+    "StashFull",
+    "StateNotReplaced",
+    "Statistics",
+    "Status",
     "Stream",
     "StreamCancelled",
     "StreamError",
@@ -173,25 +236,34 @@ __all__ = [
     "StreamExpired",
     "StreamNotFound",
     "StreamRunning",
+    "SubscriberStatistics",
     "Subscription",
     "Supervisor",
+    "SupervisorRef",
     "Task",
     "TaskDone",
     "TaskExists",
     "TaskFailed",
     "TaskReply",
     "TaskSupervisor",
+    "TaskSupervisorRef",
+    "Telemetry",
     "ThinkingEvent",
     "ThreadActor",
+    "TimedOut",
     "Timeout",
     "TooManyChildren",
+    "TooManyStreams",
     "ToolCall",
     "ToolUseEvent",
     "Tree",
     "UnknownProvider",
+    "Unregistered",
     "Usage",
+    "Via",
     "ancestors",
     "callers",
+    "check_child_specs",
     "child",
     "get_all",
 ]

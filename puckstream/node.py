@@ -13,25 +13,32 @@ from typing import Any, Literal, Self, cast
 from puckstream.actors import lifecycle, links
 from puckstream.actors._pykka import Stop
 from puckstream.actors.actor import NODE, Actor
+from puckstream.actors.groups import Groups
+from puckstream.actors.inspector import Inspector
 from puckstream.actors.loop_thread import LoopThread
-from puckstream.actors.pubsub import Position, PubSub
+from puckstream.actors.pubsub import PubSub
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.registry import Registry
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import Scheduler
-from puckstream.actors.service import Service
 from puckstream.actors.signals import SHUTDOWN, ExitReason
+from puckstream.actors.start import check_start_timeout, start
 from puckstream.backends.base import Resources
 from puckstream.clock import Clock
-from puckstream.errors import BlockingCall, InvalidOption, NodeNotRunning, StreamError
-from puckstream.streams.client import Client
-from puckstream.streams.context import Context, Prompt
-from puckstream.streams.desk import Desk, IfRunning
-from puckstream.streams.handle import Stream
-from puckstream.streams.log import Snapshot
-from puckstream.streams.policy import Timeout
-from puckstream.streams.shelf import Shelf, generate_id, topic
-from puckstream.streams.stream import CancelOutcome
+from puckstream.errors import (
+    ActorDead,
+    BlockingCall,
+    ChildNotFound,
+    InvalidOption,
+    NodeNotRunning,
+    StreamError,
+)
+from puckstream.streams.desk import Desk
+from puckstream.streams.entries import LOG_BYTES
+from puckstream.streams.front import StreamFront
+from puckstream.streams.limits import Limits
+from puckstream.streams.policy import check_span
+from puckstream.streams.shelf import Shelf
 from puckstream.streams.supervisor import StreamsSupervisor
 from puckstream.supervision.child import (
     ChildSpec,
@@ -45,13 +52,14 @@ from puckstream.supervision.handle import SupervisorRef
 from puckstream.supervision.supervisor import Supervisor
 from puckstream.supervision.survey import survey
 from puckstream.supervision.tree import Tree
+from puckstream.telemetry import Telemetry
 
 __all__ = ["Node"]
 
 logger = logging.getLogger("puckstream.node")
 
 
-class Node:
+class Node(StreamFront):
     """A runtime of actors, supervisors and streams on one event loop.
 
     ``async with Node() as node:`` runs on the caller's loop; ``with Node() as node:`` starts a
@@ -69,6 +77,11 @@ class Node:
         period: that window, in seconds.
         retention: how long an ended stream stays readable, in seconds.
         max_ended: how many ended streams are kept at most.
+        log_bytes: how many bytes the log of one stream may take. Old deltas of text are packed
+            then, which loses nothing; what is too much even so is dropped, the oldest first, and
+            whoever begins there gets ``skipped`` with the answer as it stands.
+        limits: how many streams may run at once, and how many may wait; a number is that of the
+            streams. See `Limits`.
         clock: the node's time; the loop's by default.
         loop_factory: makes the loop of ``with Node()``, e.g. ``uvloop.new_event_loop``.
 
@@ -86,6 +99,8 @@ class Node:
         period: float = 5.0,
         retention: float = 300.0,
         max_ended: int = 1000,
+        log_bytes: float = LOG_BYTES,
+        limits: Limits | int | None = None,
         clock: Clock | None = None,
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
@@ -105,7 +120,10 @@ class Node:
             intensity=intensity,
             period=period,
         )
-        self._shelf = Shelf(retention=retention, max_ended=max_ended)
+        self._shelf = Shelf(retention=retention, max_ended=max_ended, log_bytes=log_bytes)
+        self._limits = Limits.of(limits)
+        self.telemetry = Telemetry()
+        """Who is told what the streams do; see `Telemetry.attach`."""
         self._clock = clock
         self._loop_factory = loop_factory
         self._system: Scheduler | None = None
@@ -120,12 +138,12 @@ class Node:
     # -- the tree
 
     def _root_children(self) -> list[ChildSpec]:
-        registry, registry_args = self.registry.actor()
         pubsub, pubsub_args = self.pubsub.actor()
         streams_args = (self._shelf, self._desk.service, self.pubsub)
         return [
-            child(registry, *registry_args, id="registry"),
+            child(*self.registry.actor(), id="registry"),
             child(pubsub, *pubsub_args, id="pubsub"),
+            child(*self.groups.actor(), id="groups"),
             child(StreamsSupervisor, *streams_args, id="streams", shutdown=10.0),
             self._app,
         ]
@@ -136,15 +154,12 @@ class Node:
             raise NodeNotRunning(msg)
         system = Scheduler(asyncio.get_running_loop(), self._clock, self)
         self._system = system
-        self.registry = system.names = Registry(system)
+        self.registry = system.names = Registry(system=system)
         self.pubsub = PubSub(system)
+        self.groups = Groups(system=system)
         self.resources = Resources()
-        self._desk = Desk(system, self._shelf, self.pubsub, self.resources)
-        self._services: tuple[Service, ...] = (
-            self.registry.service,
-            self.pubsub.service,
-            self._desk.service,
-        )
+        shared = (self._shelf, self.pubsub, self.resources)
+        self._desk = Desk(system, *shared, limits=self._limits, telemetry=self.telemetry)
         try:
             root_args = (self._root_children(), self._give_up)
             self._root = lifecycle.spawn(system, _Root, root_args, {})
@@ -171,7 +186,7 @@ class Node:
         # The next PubSub actor, as always, delivers what the last one has left undone.
         pubsub, args = self.pubsub.actor()
         lifecycle.spawn(self._running, pubsub, args, {})
-        for service in self._services:
+        for service in self._running.services:
             service.close()
 
     # -- life
@@ -188,7 +203,7 @@ class Node:
         traceback: TracebackType | None,
     ) -> None:
         self._leave()
-        await self._shut_down(10.0)
+        await self._shut_down(10.0, None)  # who has asked for a drain gets it
 
     def __enter__(self) -> Self:
         self._thread = LoopThread(self.name, self._loop_factory)
@@ -223,28 +238,38 @@ class Node:
             raise NodeNotRunning(msg)
         return self._system
 
-    async def shutdown(self, *, timeout: float = 10.0) -> None:
+    async def shutdown(self, *, drain: float = 0.0, timeout: float = 10.0) -> None:
         """Stop the node in order: ``app``, streams, infrastructure, then unsupervised actors.
 
-        Running streams end with ``cancelled``, reason ``shutdown``. Idempotent; concurrent
-        callers wait for the same end. On the node's own loop only; from a thread use `close`.
+        From now on no stream is started, but for what running ones start. Streams that run after
+        ``drain`` seconds end with ``cancelled``, reason ``shutdown``. Idempotent; concurrent
+        callers wait for the same end, and the least ``drain`` counts. On the node's own loop
+        only; from a thread use `close`.
 
         Args:
+            drain: how long running streams may go on, in seconds; everything else runs on till
+                then too, so that they are followed to their end.
             timeout: how long unsupervised actors get to finish their messages, in seconds;
                 children have their own shutdown times.
 
         Raises:
             NodeNotRunning: if it was never started.
+            InvalidOption: if ``drain`` is no number of seconds.
         """
-        await self._shut_down(timeout)
+        await self._shut_down(timeout, check_span("drain", drain))
 
-    def close(self) -> None:
+    def close(self, *, drain: float = 0.0) -> None:
         """Stop the node from a thread, in the order of `shutdown`, and wait for it. Idempotent.
 
+        Args:
+            drain: see `shutdown`.
+
         Raises:
+            InvalidOption: if ``drain`` is no number of seconds.
             NodeNotRunning: if it does not run in a thread of its own.
             BlockingCall: on that thread, which would wait for itself.
         """
+        check_span("drain", drain)
         if self._thread is None:
             msg = f"{self!r} does not run in a thread of its own; use 'await node.shutdown()'"
             raise NodeNotRunning(msg)
@@ -253,17 +278,24 @@ class Node:
             raise BlockingCall("close()", "'await node.shutdown()'")
         if not thread.closed:
             try:
-                thread.run(self._shut_down(10.0))
+                thread.run(self._shut_down(10.0, drain))
             finally:
                 thread.close()
 
-    async def _shut_down(self, timeout: float) -> None:  # given to actors, not to awaits
+    async def _shut_down(
+        self, timeout: float, drain: float | None
+    ) -> None:  # given to actors and streams, not to awaits
         system = self._running
-        if self._ending is None:
-            self._ending = asyncio.ensure_future(self._stop_all(system, timeout))
+        if self._ending is None or drain is not None:
+            drained = self._desk.opening.drain(drain or 0.0)
+            if self._ending is None:
+                self._ending = asyncio.ensure_future(self._stop_all(system, timeout, drained))
         await asyncio.shield(self._ending)
 
-    async def _stop_all(self, system: Scheduler, timeout: float) -> None:  # as above
+    async def _stop_all(
+        self, system: Scheduler, timeout: float, drained: Reply[None]
+    ) -> None:  # as above
+        await drained
         links.shut_down(self._root, SHUTDOWN)
         await self._root.wait_stopped()
         self._clear_up("shutdown")
@@ -282,29 +314,37 @@ class Node:
 
     # -- actors
 
-    def spawn(self, actor_class: type[Actor], *args: Any, **kwargs: Any) -> Reply[ActorRef[Any]]:
+    def spawn(
+        self,
+        actor_class: type[Actor],
+        *args: Any,
+        start_timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Reply[ActorRef[Any]]:
         """Start an actor that no supervisor watches; `start_child` starts one that is.
+
+        Args:
+            start_timeout: how long its ``on_start`` may take, in seconds, before it is killed.
 
         Returns:
             A reply with its ref, settled when its ``on_start`` has returned.
 
         Raises (when awaited):
             StartFailed: if its constructor or ``on_start`` raised.
+            StartTimeout: if ``start_timeout`` passed.
 
         Raises (at once):
             NodeNotRunning: if the node is not running.
-            InvalidOption: if ``actor_class`` is no puckstream actor class.
+            InvalidOption: if ``actor_class`` is no puckstream actor class, or ``start_timeout``
+                no number of seconds above 0.
         """
         system = self._open()
+        check_start_timeout(start_timeout)
         given = cast("object", actor_class)
         if not isinstance(given, type) or not issubclass(given, Actor):
             expected = "a subclass of puckstream.Actor or puckstream.ThreadActor"
             raise InvalidOption("actor_class", actor_class, expected)
-
-        def start() -> ActorRef[Any] | Reply[ActorRef[Any]]:
-            return lifecycle.handshake(lifecycle.spawn(system, actor_class, args, kwargs))
-
-        return system.perform(start)
+        return system.perform(start, system, actor_class, args, kwargs, None, start_timeout)
 
     def start_child(self, item: ChildSpec | Callable[..., Any]) -> Reply[Any]:
         """Start a child of ``app``, behind its others; see `SupervisorRef.start_child`."""
@@ -325,9 +365,20 @@ class Node:
         return cast("SupervisorRef", ref)
 
     def whereis_child(self, child_id: Hashable) -> ActorRef[Any] | None:
-        """Return the actor of the root's child ``registry``, ``pubsub``, ``streams`` or ``app``."""
-        found = self.tree().find(child_id)
-        return None if found is None else cast("ActorRef[Any] | None", found.ref)
+        """Return the actor of a child of the root (in constant time), or of the first below it.
+
+        Raises:
+            NodeNotRunning, BlockingCall: as `tree`.
+        """
+        return self._open().perform(self._child, child_id).get()
+
+    def _child(self, child_id: Hashable) -> ActorRef[Any] | None:
+        root = cast("Supervisor | None", self._root._actor)
+        try:
+            return None if root is None else root.child(child_id)
+        except ChildNotFound:
+            found = survey(self._root, self.name).find(child_id)
+            return None if found is None else cast("ActorRef[Any] | None", found.ref)
 
     def tree(self) -> Tree:
         """Return an immutable snapshot of the supervision tree; ``print(node.tree())`` draws it.
@@ -341,6 +392,19 @@ class Node:
         """
         return self._open().perform(survey, self._root, self.name).get()
 
+    def inspect(self, actor: ActorRef[Any] | Hashable) -> Inspector:
+        """Return a handle for looking at an actor, given its ref or name; see `Inspector`.
+
+        Raises:
+            ActorDead: if no live actor has that name.
+        """
+        known = isinstance(actor, ActorRef)
+        ref = cast("ActorRef[Any] | None", actor) if known else self.whereis(actor)
+        if ref is None:
+            msg = f"no live actor is registered as {actor!r}"
+            raise ActorDead(msg)
+        return Inspector(ref)
+
     def whereis(self, name: Hashable) -> ActorRef[Any] | None:
         """Return the live actor registered as ``name``, or ``None``; immediate, from any thread."""
         return self.registry.whereis(name)
@@ -353,89 +417,22 @@ class Node:
         """Give ``ref``, or the calling actor, a name; free again when it ends.
 
         Raises (when awaited):
-            NameTaken: if another live actor has it.
+            NameTaken: if a live actor has it, be it the same one.
             ActorDead: if ``ref`` has stopped.
 
         Raises (at once):
             NotInActor: if no ``ref`` is given and no actor is calling.
-            InvalidOption: if ``name`` is not hashable, or ``ref`` no ref.
+            InvalidOption: if ``name`` is not hashable, or ``ref`` no ref of this node.
         """
-        if ref is not None and not isinstance(cast("object", ref), ActorRef):
-            raise InvalidOption("ref", ref, "an actor's ref")
         return self.registry.register(name, ref)
 
     def monitor(self, ref: ActorRef[Any]) -> int:
         """Have the calling actor told by one `Down` when ``ref`` ends; see `ActorRef.monitor`."""
         return ref.monitor()
 
-    def broadcast(self, topic: str, message: Any) -> None:
-        """Send ``message`` to the actors subscribed to ``topic`` with ``node.pubsub.subscribe``."""
-        self.pubsub.broadcast(topic, message)
-
-    # -- streams
-
-    def start_stream(
-        self,
-        source: Client | Callable[..., Any],
-        prompt: Prompt | None = None,
-        context: Context | None = None,
-        *,
-        stream_id: str | None = None,
-        timeout: Timeout | float | None = None,
-        subscribe: bool = True,
-        if_running: IfRunning = "error",
-        **backend_options: Any,
-    ) -> Reply[Stream]:
-        """Start a stream; see `Desk.start_stream` for arguments, guarantees and exceptions."""
-        self._open()
-        return self._desk.start_stream(
-            source,
-            prompt,
-            context,
-            stream_id=stream_id,
-            timeout=timeout,
-            subscribe=subscribe,
-            if_running=if_running,
-            **backend_options,
-        )
-
-    def stream(self, stream_id: str) -> Reply[Stream]:
-        """Return the handle of a stream that runs or is still kept; see `Desk.stream`."""
-        return self._open_desk().stream(stream_id)
-
-    def subscribe(
-        self, stream_id: str, *, after: Position = 0, subscriber: ActorRef[Any] | None = None
-    ) -> Reply[None]:
-        """Subscribe the calling actor, or ``subscriber``, to a stream; see `Desk.subscribe`."""
-        return self._open_desk().subscribe(stream_id, after=after, subscriber=subscriber)
-
-    def unsubscribe(
-        self, stream_id: str, *, subscriber: ActorRef[Any] | None = None
-    ) -> Reply[None]:
-        """Stop the events of a stream; see `Desk.unsubscribe`."""
-        return self._open_desk().unsubscribe(stream_id, subscriber=subscriber)
-
-    def cancel(self, stream_id: str, *, wait: bool = False, by: Any = None) -> Reply[CancelOutcome]:
-        """End a stream now; see `Desk.cancel`."""
-        return self._open_desk().cancel(stream_id, wait=wait, by=by)
-
-    def snapshot(self, stream_id: str) -> Reply[Snapshot]:
-        """Return a stream as it stands; see `Desk.snapshot`."""
-        return self._open_desk().snapshot(stream_id)
-
-    def streaming(self, stream_id: str) -> bool:
-        """Whether a stream of that id is running; immediate, from any thread."""
-        return self._open_desk().streaming(stream_id)
-
-    @staticmethod
-    def topic(stream_id: str) -> str:
-        """Return the PubSub topic of a stream: ``puck:stream:<id>``."""
-        return topic(stream_id)
-
-    @staticmethod
-    def generate_id() -> str:
-        """Return a new stream id: URL-safe, and not to be guessed."""
-        return generate_id()
+    def broadcast(self, topic: str, message: Any, *, sender: ActorRef[Any] | None = None) -> None:
+        """Send ``message`` to the subscribers of ``topic`` but ``sender``; see `PubSub`."""
+        self.pubsub.broadcast(topic, message, sender=sender)
 
     # -- inside
 

@@ -16,8 +16,17 @@ SUITE = """
 import asyncio, socket, threading, warnings
 import pytest
 from hypothesis import given, settings, strategies
+import puckstream
 
 KEPT = []
+
+@pytest.fixture(scope="session")
+def node():
+    with puckstream.Node() as node:
+        yield node
+
+def test_good_on_a_wide_node(node):
+    node.spawn(puckstream.Actor).get().stop()
 
 async def test_good():
     async with asyncio.timeout(5):
@@ -70,6 +79,9 @@ def test_bad_thread():
 
 def test_bad_socket():
     KEPT.append(socket.socket())
+
+def test_bad_actor(node):
+    node.spawn(puckstream.Actor).get()
 """
 
 
@@ -107,5 +119,6 @@ def test_every_broken_promise_fails_its_own_test_and_no_other(
         "was never awaited",
         "thread left behind",
         "socket left behind",
+        "actor left behind",
     ):
         assert reason in output

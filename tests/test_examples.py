@@ -13,6 +13,13 @@ TIME_LIMIT = 40.0  # seconds
 
 SAYS = {
     "actors_start_streams.py": ["Why is the sky blue? -> done", "Why is the sea salt? -> done"],
+    "conversation.py": [
+        "joined at 2 turns",
+        "stopped: user",
+        "turns from 3 on are void",
+        "after the retry: 4 turns",
+        "closed with ['user', 'assistant', 'user', 'assistant']",
+    ],
     "follow_and_cancel.py": [
         "cancel: cancelled",
         "cancel again: already_cancelled",
@@ -20,14 +27,55 @@ SAYS = {
         "late: cancelled after",
         "tail: cancelled after 0 words",
     ],
+    "function_calls_two_models.py": [
+        "handler: ",
+        "by a function, then done",
+        "said '[282 words drafted] Shorter, please.'",
+        "cancel: cancelled",
+    ],
     "function_streams.py": ["countdown '3 2 1 '", "[scripted:story]", "error so far so good"],
+    "look_inside.py": [
+        "put aside: 1",
+        "taken up: 1",
+        "bread, baked",
+        "suspended: 1 waits, the oven is hot: True",
+        "cake, baked",
+        "out cake, baked",
+    ],
     "openai_sdk_against_model.py": [],
+    "retry_and_fallback.py": [
+        "attempt 3 is cloud's",
+        "attempt 4 is cellar's",
+        "gave up: overloaded",
+        "line: queued",
+        "refused: the client is at its limit of 1 streams",
+    ],
+    "rooms.py": [
+        "2 in the kitchen",
+        "Ada heard ['good morning']",
+        "leave kitchen: 1",
+        "a new Bob heard []",
+        "join kitchen: 1",
+        "minutes: 10 lines",
+    ],
+    "provider_of_ones_own.py": [
+        "near: Quiet as a stone. (4 tokens)",
+        "harbour: The lamp is lit ✓ (5 tokens)",
+        "kept: 12 checks",
+    ],
     "supervised_children.py": [
         "balance: 5",
         "the asker learns of it: no such order: 'nonsense'",
         "the ledger ended: crash: ValueError",
         "restarted 1×",
         "balance: 1",
+    ],
+    "supervision_strategies.py": [
+        "one_for_one: started anew: second\n",
+        "one_for_all: started anew: first, second, third\n",
+        "rest_for_one: started anew: second, third\n",
+        "one_for_one ended: shutdown",
+        "and is running again, restarted 1×",
     ],
     "tasks.py": [
         "awaited: 9 words",
@@ -36,6 +84,12 @@ SAYS = {
         "by message: 12 words, then normal",
         "retried: sent at attempt 3",
         "spread: True",
+    ],
+    "wsgi_view.py": [
+        "stream already_done",
+        "282 words, in whole sentences: True",
+        "first piece: True",
+        "stream cancelled",
     ],
 }
 

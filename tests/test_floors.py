@@ -23,7 +23,8 @@ LONGEST_EXAMPLE = 80
 # What `import puckstream` must not load: found in no program that does not use it.
 HEAVY = (
     *("zmq", "msgpack", "msgspec", "nats", "httpx", "httpcore", "h11"),
-    *("starlette", "uvicorn", "textual", "rich", "openai", "opentelemetry"),
+    *("starlette", "uvicorn", "textual", "rich", "opentelemetry"),
+    *("anthropic", "ollama", "openai"),
 )
 
 

@@ -153,10 +153,10 @@ async def test_two_nodes_on_one_loop_do_not_meet() -> None:
 # ---------------------------------------------------------------------------------------- tree
 
 
-async def test_the_root_has_its_four_children_in_order() -> None:
+async def test_the_root_has_its_children_in_order() -> None:
     async with puck.Node([puck.child(Echo, id="echo")]) as node:
         tree = node.tree()
-        ids = ["registry", "pubsub", "streams", "app"]
+        ids = ["registry", "pubsub", "groups", "streams", "app"]
         assert [below.id for below in tree.children] == ids
         assert tree.find("echo") in tree.children[-1].children
         for each in ids:
@@ -165,6 +165,17 @@ async def test_the_root_has_its_four_children_in_order() -> None:
             assert ref.is_alive()
         assert node.whereis_child("nobody") is None
         assert await asyncio.to_thread(lambda: node.tree().find("echo") is not None)
+
+
+async def test_the_applications_supervisor_is_not_mistaken_for_a_child_of_the_same_id() -> None:
+    inner = puck.child(puck.Supervisor, [puck.child(Echo, id="streams")], id="app")
+    async with puck.Node([inner]) as node:
+        row = await node.app.which_child("app")
+        assert node.whereis_child("app") is node.app
+        assert row.ref is not node.app
+        streams = node.whereis_child("streams")
+        assert streams is not None
+        assert streams.actor_class is not Echo
 
 
 async def test_children_are_started_under_app() -> None:

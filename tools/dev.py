@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from tools import lock
+from tools import lock, suite
 from tools.environment import Environment
 from tools.installer import SetupFailed
 
@@ -74,6 +74,11 @@ def module(*command: str) -> Command:
 def python(environment: Environment, arguments: Arguments) -> int:
     """Become the environment's Python."""
     become(environment, arguments)
+
+
+def test(environment: Environment, arguments: Arguments) -> NoReturn:
+    """Become pytest."""
+    become(environment, ["-m", "pytest", *suite.arguments_for(arguments)])
 
 
 def setup(environment: Environment, arguments: Arguments) -> int:
@@ -137,7 +142,7 @@ COMMANDS: dict[str, tuple[Command, tuple[str, ...], str]] = {
     "demo": (puckstream("demo"), ("run",), "show what this does, in the terminal; --json"),
     "chat": (puckstream("chat"), ("run",), "stream one answer: ./dev chat 'prompt'"),
     "model": (puckstream("model"), ("run",), "start the scripted model server"),
-    "test": (module("pytest"), ("run", "test"), "run the tests; arguments go to pytest"),
+    "test": (test, ("run", "test"), "run the tests, on every core; arguments go to pytest"),
     "conformance": (
         module("conformance.run"),
         ("run", "conformance"),

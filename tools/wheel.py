@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tools.environment import Environment
 from tools.installer import SetupFailed, run, say
+from tools.suite import arguments_for
 
 __all__ = ["main"]
 
@@ -45,10 +46,10 @@ def main(arguments: list[str]) -> int:
         check_origin(environment, folder)
         run([str(environment.python.parent / "puckstream"), "--help"], folder)
         chosen = ["tests/test_floors.py"] if quick else []
-        others = [argument for argument in arguments if argument != "--quick"]
+        chosen += [argument for argument in arguments if argument != "--quick"]
         say(f"testing {wheel.name} without the sources")
         return subprocess.run(
-            [environment.python, "-m", "pytest", *chosen, *others],
+            [environment.python, "-m", "pytest", *arguments_for(chosen)],
             cwd=folder,
             env=environment.variables(),
             check=False,

@@ -7,7 +7,6 @@ get a task only when they suspend. Blocking work belongs into a `ThreadActor` or
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import itertools
@@ -17,20 +16,23 @@ from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar, cast
 
-from puckstream.actors import lifecycle, links
+from puckstream.actors import lifecycle, links, owned_tasks, timers
 from puckstream.actors._pykka import PykkaActor, Stop, enlist
 from puckstream.actors.bounded import BoundedRef
 from puckstream.actors.crash_report import brief
+from puckstream.actors.deferred import From
 from puckstream.actors.mailbox import Bound
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import CURRENT, Scheduler
-from puckstream.actors.signals import ExitReason, Finish, TaskDone, TaskFailed
+from puckstream.actors.signals import ExitReason, Finish
+from puckstream.actors.start import check_start_timeout, start
+from puckstream.actors.stash import put_back, stash
 from puckstream.actors.state import DEAD, STOPPING
-from puckstream.errors import InvalidOption, NodeNotRunning, StartFailed, TaskExists
+from puckstream.actors.watch import set_idle_timeout
+from puckstream.errors import InvalidOption, NodeNotRunning, StartFailed
 
 if TYPE_CHECKING:
-    from puckstream.clock import Timer
     from puckstream.node import Node
 
 __all__ = ["NODE", "Actor"]
@@ -64,12 +66,14 @@ class Actor(PykkaActor):
     ``ask_errors``   ``"crash"`` (default), or ``"reply"``: an exception in a request goes to the
                      asker and the actor lives (pykka's rule)
     ``mailbox``      a `Bound`, or ``None`` for no bound
+    ``stash_limit``  how many messages `stash` puts aside at most, or ``None`` for no limit
     ===============  ==========================================================================
     """
 
     trap_exit: bool = False
     ask_errors: Literal["crash", "reply"] = "crash"
     mailbox: ClassVar[Bound | None] = None
+    stash_limit: ClassVar[int | None] = None
     child_type: ClassVar[Literal["worker", "supervisor"]] = "worker"
 
     _ref_class: ClassVar[type[ActorRef[Any]]] = ActorRef
@@ -91,6 +95,9 @@ class Actor(PykkaActor):
         cls._has_on_stop = cls.on_stop not in _NO_STOP
         if cls.ask_errors not in ("crash", "reply"):
             raise InvalidOption(f"{cls.__name__}.ask_errors", cls.ask_errors, "'crash' or 'reply'")
+        limit = cast("object", cls.stash_limit)
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise InvalidOption(f"{cls.__name__}.stash_limit", limit, "1 or more, or None")
         if cls.mailbox is not None:
             if not isinstance(cast("object", cls.mailbox), Bound):
                 raise InvalidOption(f"{cls.__name__}.mailbox", cls.mailbox, "a Bound, or None")
@@ -202,12 +209,14 @@ class Actor(PykkaActor):
 
     def on_receive(self, message: Any, /) -> Any:
         """Handle one message; what it returns answers a request. May be ``async def``."""
-        logging.getLogger("pykka").warning("Unexpected message received by %s: %s", self, message)
+        shown = message if isinstance(message, str) else self.format_message(message)
+        logging.getLogger("pykka").warning("Unexpected message received by %s: %s", self, shown)
 
     def format_message(self, message: Any, /) -> str:
         """Return how ``message`` is shown in the report of a crash; in a few words.
 
-        The default is its ``repr``, shortened to 100 characters. An actor whose messages
+        The default is its ``repr``, shortened to 100 characters, in which an object that has a
+        method ``in_log()`` is shown by that: stream events hide their text. An actor whose messages
         carry what no log may keep overrides this (OTP's ``format_status``).
         """
         return brief(message)
@@ -257,13 +266,19 @@ class Actor(PykkaActor):
             ref._system.run_on_loop(ref._deliver_control, message)
 
     def spawn(
-        self, actor_class: type[Actor], *args: Any, link: bool = False, **kwargs: Any
+        self,
+        actor_class: type[Actor],
+        *args: Any,
+        link: bool = False,
+        start_timeout: float | None = None,
+        **kwargs: Any,
     ) -> Reply[ActorRef[Any]]:
         """Start an unsupervised actor on the same node.
 
         Args:
             link: link it to this actor before its ``on_start`` runs. If that fails, the reply
                 says so, and no exit signal does.
+            start_timeout: how long its ``on_start`` may take, in seconds, before it is killed.
 
         Returns:
             A reply with its ref, settled when its ``on_start`` has returned; already settled if
@@ -271,10 +286,15 @@ class Actor(PykkaActor):
 
         Raises (when awaited):
             StartFailed: if its constructor or ``on_start`` raised.
+            StartTimeout: if ``start_timeout`` passed.
+
+        Raises (at once):
+            InvalidOption: if ``start_timeout`` is no number of seconds above 0.
         """
+        check_start_timeout(start_timeout)
         system = self._actor_ref._system
         partner = self._actor_ref if link else None
-        return system.perform(_spawn, system, actor_class, args, kwargs, partner)
+        return system.perform(start, system, actor_class, args, kwargs, partner, start_timeout)
 
     def monitor(self, ref: ActorRef[Any]) -> int:
         """Get one `Down` message when ``ref`` ends; at once if it is dead already.
@@ -316,33 +336,67 @@ class Actor(PykkaActor):
         Returns:
             A function that takes the timer back.
         """
+        return timers.send_after(self._actor_ref, delay, message)
+
+    # -- what a server can do beyond answering at once
+
+    def reply_to(self) -> From:
+        """Take the answer to the request being handled into one's own hands, or another's.
+
+        What the handler returns means nothing then; an exception still ends the actor and is the
+        asker's. Whoever has the handle answers, once: later, in a task, a thread, another actor.
+        If this actor ends first, the asker gets `ActorDead` (gen_server's ``noreply`` and
+        ``reply``).
+
+        Raises:
+            NoRequest: if the message was told, not asked, or its answer is taken already.
+        """
+        return self._actor_ref._defer()
+
+    def continue_with(self, message: Any) -> None:
+        """Handle ``message`` next, ahead of everything that waits, when this handler is done.
+
+        From ``on_start`` it is handled before any other message, after the starter has been
+        answered. Several are handled in the order of the calls (gen_server's ``continue``).
+        """
         ref = self._actor_ref
-        system = ref._system
-        key = object()
+        if self._threaded:
+            ref._deliver_next(message)
+        else:
+            ref._system.run_on_loop(ref._deliver_next, message)
 
-        def fire() -> None:
-            extra = ref._ensure_extra()
-            if extra.timers is not None:
-                extra.timers.pop(key, None)
-            ref._deliver(message)
+    def set_idle_timeout(self, seconds: float | None, message: Any = None) -> None:
+        """Get ``message`` if no other message is taken up for ``seconds`` from now on.
 
-        def arm() -> None:
-            if ref._state < STOPPING:
-                extra = ref._ensure_extra()
-                if extra.timers is None:
-                    extra.timers = {}
-                extra.timers[key] = system.clock.call_later(delay, fire)
+        Once: any message cancels it, and so does a new call. Its handler sets it anew if it shall
+        go on (gen_server's ``Timeout``). It runs on the node's clock, and ends with the actor.
 
-        def cancel() -> None:
-            extra = ref._extra
-            timer: Timer | None = None
-            if extra is not None and extra.timers is not None:
-                timer = extra.timers.pop(key, None)
-            if timer is not None:
-                timer.cancel()
+        Args:
+            seconds: how long, 0 or more; None cancels it.
+            message: what is delivered.
 
-        system.run_on_loop(arm)
-        return lambda: system.run_on_loop(cancel)
+        Raises:
+            InvalidOption: if ``seconds`` is none of these.
+        """
+        set_idle_timeout(self._actor_ref, seconds, message)
+
+    def stash(self, message: Any) -> None:
+        """Put ``message`` aside, the one being handled or any other, until `unstash_all`.
+
+        The request that is being handled is put aside with it, and is answered when it is handled
+        again; what this handler returns means nothing then. What is still aside when the actor
+        ends is answered with `ActorDead`, or a dead letter.
+
+        Raises:
+            StashFull: if ``stash_limit`` messages are aside already.
+        """
+        stash(self._actor_ref, message)
+
+    def unstash_all(self) -> int:
+        """Put what is aside back, in its order, ahead of what waits; say how many there were."""
+        return put_back(self._actor_ref)
+
+    # -- work beside the handlers
 
     def start_task(
         self,
@@ -359,54 +413,7 @@ class Actor(PykkaActor):
         Raises:
             TaskExists: if a task of that name is running.
         """
-        self._on_loop(self._start_task, name, function, args, kwargs)
-
-    def _start_task(
-        self,
-        name: str,
-        function: Callable[..., Coroutine[Any, Any, Any]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        ref = self._actor_ref
-        extra = ref._ensure_extra()
-        if extra.tasks is None:
-            extra.tasks = {}
-        tasks = extra.tasks
-        if name in tasks:
-            raise TaskExists(name, ref)
-        if ref._state >= STOPPING:
-            return
-        system = ref._system
-        context = (ref._context or system.new_context(ref)).copy()
-        coroutine = function(*args, **kwargs)
-        task = system.loop.create_task(
-            _owned(coroutine),
-            name=f"puckstream:{ref.actor_class.__name__}#{ref.id}:{name}",
-            context=context,
-        )
-        tasks[name] = task
-
-        def ended(task: asyncio.Task[Any]) -> None:
-            coroutine.close()  # a task that is cancelled at once has not begun it
-            if tasks.get(name) is task:
-                del tasks[name]
-            if task.cancelled():
-                ref._deliver(TaskFailed(name, asyncio.CancelledError()))
-                return
-            error = task.exception()
-            result = None if error is not None else task.result()
-            if type(result) is _Exited:
-                error = result.error
-            if error is not None:
-                if not ref._deliver(TaskFailed(name, error)) and isinstance(error, Exception):
-                    logger.error(
-                        "task %r of %s, which has ended, failed", name, ref, exc_info=error
-                    )
-            else:
-                ref._deliver(TaskDone(name, result))
-
-        task.add_done_callback(ended)
+        self._on_loop(owned_tasks.start_task, self._actor_ref, name, function, args, kwargs)
 
     def cancel_task(self, name: str) -> bool:
         """Cancel the owned task ``name``; its end still arrives as a message.
@@ -414,12 +421,7 @@ class Actor(PykkaActor):
         Returns:
             Whether there was such a task.
         """
-        extra = self._actor_ref._extra
-        task = None if extra is None or extra.tasks is None else extra.tasks.get(name)
-        if task is None:
-            return False
-        self._actor_ref._system.run_on_loop(task.cancel)
-        return True
+        return owned_tasks.cancel_task(self._actor_ref, name)
 
     async def run_in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run a blocking ``function(*args)`` in a worker thread and await its result.
@@ -437,22 +439,6 @@ _NO_START = (Actor.on_start, cast("Any", PykkaActor).on_start)
 _NO_STOP = (Actor.on_stop, cast("Any", PykkaActor).on_stop)
 
 
-class _Exited:
-    """The result of an owned task that raised ``SystemExit``, which asyncio would pass on."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: SystemExit) -> None:
-        self.error = error
-
-
-async def _owned(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        return await coroutine
-    except SystemExit as error:
-        return _Exited(error)
-
-
 def _launch_listed(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
     if system.closed:
         # Its starter saw the node running, the loop did not any more.
@@ -461,13 +447,3 @@ def _launch_listed(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
     with contextlib.suppress(StartFailed):
         # Logged where it happened; pykka's start() has returned the ref already.
         lifecycle.launch(system, ref, actor)
-
-
-def _spawn(
-    system: Scheduler,
-    actor_class: type[Actor],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    partner: ActorRef[Any] | None,
-) -> ActorRef[Any] | Reply[ActorRef[Any]]:
-    return lifecycle.handshake(lifecycle.spawn(system, actor_class, args, kwargs, starter=partner))

@@ -39,7 +39,11 @@ Place = tuple[type[Any], type[BaseException], type[Any], CodeType | None, int]
 
 
 def brief(message: Any) -> str:
-    """Return the ``repr`` of a message, shortened to at most 100 characters."""
+    """Return the ``repr`` of a message, shortened to at most 100 characters.
+
+    A class that has a method ``in_log()``, returning text, is shown by that instead, also as a
+    part of a message: so are the events of streams, which carry what people write.
+    """
     text = _BRIEF.repr(message)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
@@ -49,6 +53,11 @@ class _Brief(reprlib.Repr):
         super().__init__()
         self.maxlevel = 3
         self.maxstring = self.maxother = SHOWN
+
+    def repr1(self, x: Any, level: int) -> str:
+        """Return ``x`` as its class wants it shown in logs, if it says so."""
+        in_log = getattr(type(x), "in_log", None)
+        return super().repr1(x, level) if in_log is None else str(in_log(x))
 
 
 _BRIEF: Final = _Brief()

@@ -71,7 +71,6 @@ class Driver:
             ref._state = WAITING
         extra = ref._ensure_extra()
         extra.vessel = vessel
-        extra.request = request
         context = ref._context
         if context is None:
             # Killed by its own handler, which goes on as a zombie.
@@ -114,10 +113,9 @@ def handler_finished(ref: ActorRef[Any], value: Any, error: BaseException | None
     """Take an actor up again after its suspended handler has ended."""
     system = ref._system
     extra = ref._extra
-    request = None
     if extra is not None:
         extra.vessel = None
-        request, extra.request = extra.request, None
+    request, ref._request = ref._request, None
     actor = ref._actor
     if ref._state == DEAD or actor is None:
         return

@@ -15,35 +15,26 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from puckstream.actors._pykka import ActorDeadError
 from puckstream.actors.actor import Actor
-from puckstream.actors.scheduler import CURRENT, Scheduler
+from puckstream.actors.members import Members, Refs
 from puckstream.actors.service import Service
 from puckstream.actors.signals import Down
-from puckstream.errors import InvalidOption, NotInActor, PuckstreamError
+from puckstream.errors import InvalidOption, NotJoined
 
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
     from puckstream.actors.reply import Reply
+    from puckstream.actors.scheduler import Scheduler
 
-__all__ = ["GroupChange", "Groups", "GroupsActor", "LocalChange", "NotJoined"]
+__all__ = ["GroupChange", "Groups", "GroupsActor", "LocalChange"]
 
 logger = logging.getLogger("puckstream.actors")
 
 Change = Literal["join", "leave"]
-Refs = tuple["ActorRef[Any]", ...]
-
-
-class NotJoined(PuckstreamError):
-    """None of the actors is a member of the group; nothing was changed."""
-
-    def __init__(self, group: Hashable, refs: Refs) -> None:
-        self.group = group
-        self.refs = refs
-        super().__init__(f"{', '.join(map(str, refs))} did not join the group {group!r}")
 
 
 class GroupChange(NamedTuple):
@@ -75,68 +66,17 @@ class _Monitor(NamedTuple):
     of: tuple[Hashable, ...]  # a group, or nothing: the scope
 
 
-class _Origin:
-    """The members that come from one node, and how often each has joined."""
-
-    __slots__ = ("by_group", "by_ref")
-
-    def __init__(self) -> None:
-        self.by_group: dict[Hashable, dict[ActorRef[Any], int]] = {}
-        self.by_ref: dict[ActorRef[Any], dict[Hashable, None]] = {}
-
-    def add(self, group: Hashable, refs: Iterable[ActorRef[Any]]) -> None:
-        members = self.by_group.setdefault(group, {})
-        for ref in refs:
-            members[ref] = members.get(ref, 0) + 1
-            self.by_ref.setdefault(ref, {})[group] = None
-
-    def remove(self, group: Hashable, refs: Iterable[ActorRef[Any]]) -> Refs:
-        """Remove each once per mention, and return those that were there."""
-        members = self.by_group.get(group)
-        if members is None:
-            return ()
-        removed: list[ActorRef[Any]] = []
-        for ref in refs:
-            count = members.get(ref, 0)
-            if not count:
-                continue
-            removed.append(ref)
-            if count > 1:
-                members[ref] = count - 1
-                continue
-            del members[ref]
-            del self.by_ref[ref][group]
-            if not self.by_ref[ref]:
-                del self.by_ref[ref]
-        if not members:
-            del self.by_group[group]
-        return tuple(removed)
-
-    def members(self, group: Hashable) -> Iterator[ActorRef[Any]]:
-        # A copy in one step, since threads read while the loop writes. Those that have ended
-        # count no more, even if the groups' actor has not been told yet.
-        for ref, count in tuple(self.by_group.get(group, {}).items()):
-            if ref.is_alive():
-                yield from itertools.repeat(ref, count)
-
-    def groups(self) -> dict[Hashable, Refs]:
-        found = ((group, tuple(self.members(group))) for group in tuple(self.by_group))
-        return {group: refs for group, refs in found if refs}
-
-
 class _Table:
     """The members of a scope by origin, and who is told of changes."""
 
     def __init__(self) -> None:
-        self.local = _Origin()
-        self.remote: dict[Hashable, _Origin] = {}
+        self.local = Members()
+        self.remote: dict[Hashable, Members] = {}
         self.monitors: dict[int, _Monitor] = {}
         self.told: dict[tuple[Hashable, ...], dict[int, ActorRef[Any]]] = {}
         self.monitors_of: dict[ActorRef[Any], dict[int, None]] = {}
-        # The Down monitors of the groups' actor.
-        self.watched: dict[ActorRef[Any], int] = {}
 
-    def origins(self) -> tuple[_Origin, ...]:
+    def origins(self) -> tuple[Members, ...]:
         return (self.local, *tuple(self.remote.values()))
 
     def needs_watch(self, ref: ActorRef[Any]) -> bool:
@@ -176,14 +116,13 @@ class GroupsActor(Actor):
         super().__init__()
         self._groups = groups
         self._table = groups._table
+        self._watched: dict[ActorRef[Any], int] = {}
 
     def on_start(self) -> None:
         """Take the table over from a predecessor, if there was one."""
-        table = self._table
-        table.watched.clear()
-        for ref in (*tuple(table.local.by_ref), *tuple(table.monitors_of)):
-            self._watch(ref)
         self._groups.service.provided_by(self.actor_ref)
+        for ref in (*self._table.local.by_ref, *self._table.monitors_of):
+            self._watch(ref)
 
     def on_receive(self, message: Any) -> Any:
         """Watch a member, or clear up after one."""
@@ -191,14 +130,14 @@ class GroupsActor(Actor):
             case _Watch(ref):
                 self._watch(ref)
             case Down(_, ref, _):
-                self._table.watched.pop(ref, None)
+                self._watched.pop(ref, None)
                 self._groups._ended(ref)
             case _:
                 return super().on_receive(message)
         return None
 
     def _watch(self, ref: ActorRef[Any]) -> None:
-        watched = self._table.watched
+        watched = self._watched
         if self._table.needs_watch(ref):
             if ref not in watched:
                 watched[ref] = self.monitor(ref)
@@ -212,22 +151,25 @@ class Groups:
     Reading is immediate, from any thread; an actor that has ended is no member. Changes and the
     messages about them have one order, that in which they reach the loop's thread.
 
+    Every node has one, ``node.groups``. Others are children of a node:
+    ``puck.child(*rooms.actor(), id="rooms")``.
+
     Args:
-        system: the engine of the node it belongs to.
         scope: what errors and logs call it.
+        system: the engine of its node; ``None`` for that on which its actor is started.
         on_local_change: called, on the loop's thread, with every change of this node's own
             members, for whoever tells other nodes. What it raises is logged.
     """
 
     def __init__(
         self,
-        system: Scheduler,
         scope: str = "groups",
         *,
+        system: Scheduler | None = None,
         on_local_change: Callable[[LocalChange], object] | None = None,
     ) -> None:
         self.scope = scope
-        self.service = Service(system, scope)
+        self.service = Service(system, f"scope {scope!r}")
         self._table = _Table()
         self._on_local_change = on_local_change
         self._numbers = itertools.count(1)
@@ -235,9 +177,9 @@ class Groups:
     def __repr__(self) -> str:
         return f"<Groups {self.scope!r}: {len(self.which_groups())} groups>"
 
-    def actor(self) -> tuple[type[GroupsActor], tuple[Any, ...]]:
-        """Return the class and arguments of the actor that keeps this scope."""
-        return GroupsActor, (self,)
+    def actor(self) -> tuple[type[GroupsActor], Groups]:
+        """Return the class and the argument of the actor that keeps this scope."""
+        return GroupsActor, self
 
     # -- members
 
@@ -331,7 +273,7 @@ class Groups:
             NotInActor: if no ``ref`` is given and no actor is calling.
         """
         _check_group(group)
-        watcher = self._calling(ref, "monitoring")
+        watcher = self.service.own(ref)
 
         def monitor() -> tuple[int, Refs]:
             return self._add_monitor(_Monitor(watcher, (group,))), self.get_members(group)
@@ -349,7 +291,7 @@ class Groups:
         Raises (at once):
             NotInActor: if no ``ref`` is given and no actor is calling.
         """
-        watcher = self._calling(ref, "monitoring")
+        watcher = self.service.own(ref)
 
         def monitor() -> tuple[int, dict[Hashable, Refs]]:
             number = self._add_monitor(_Monitor(watcher, ()))
@@ -388,7 +330,7 @@ class Groups:
         Monitors are told of the difference. Without groups the node is forgotten, which is what
         its loss means.
         """
-        known = self._table.remote.get(origin) or _Origin()
+        known = self._table.remote.get(origin) or Members()
         news = {group: tuple(refs) for group, refs in groups.items()}
         for group in (
             *tuple(known.by_group),
@@ -402,7 +344,7 @@ class Groups:
     def merge_join(self, origin: Hashable, group: Hashable, refs: Refs) -> None:
         """Note that actors of the node ``origin`` have joined ``group``."""
         if refs:
-            self._table.remote.setdefault(origin, _Origin()).add(group, refs)
+            self._table.remote.setdefault(origin, Members()).add(group, refs)
             self._table.announce("join", group, refs)
 
     def merge_leave(self, origin: Hashable, group: Hashable, refs: Refs) -> None:
@@ -439,20 +381,7 @@ class Groups:
         return number
 
     def _local(self, refs: Refs) -> Refs:
-        if not refs:
-            return (self._calling(None, "joining and leaving"),)
-        for ref in refs:
-            if ref._system is not self.service.system:
-                raise InvalidOption("ref", ref, "only actors of this node join and leave here")
-        return refs
-
-    @staticmethod
-    def _calling(ref: ActorRef[Any] | None, what: str) -> ActorRef[Any]:
-        found = CURRENT.get() if ref is None else ref
-        if found is None:
-            msg = f"{what} needs a ref, unless an actor does it for itself"
-            raise NotInActor(msg)
-        return found
+        return tuple(self.service.own(ref) for ref in refs) or (self.service.own(None),)
 
 
 def _check_group(group: object) -> None:

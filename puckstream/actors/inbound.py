@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from puckstream.actors import lifecycle
+from puckstream.actors.reply import Reply
 from puckstream.actors.waker import Waker
 from puckstream.errors import NodeNotRunning
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Inbound"]
 
+T = TypeVar("T")
 logger = logging.getLogger("puckstream.actors")
 
 
@@ -56,6 +58,26 @@ class Inbound:
         self.entries.append((ref, message))
         if not self._woken or self._system.closed:
             self._wake()
+
+    def perform(self, function: Callable[..., T | Reply[T]], *args: Any) -> Reply[T]:
+        """Run ``function(*args)`` on the loop's thread; the reply has its result.
+
+        A function that returns a reply itself is waited for. On the loop's thread it runs before
+        this returns.
+
+        Raises:
+            NodeNotRunning: if the node has shut down.
+        """
+        if self._system.on_loop():
+            return _performed(function, args)
+        reply: Reply[T] = Reply()
+
+        def run() -> None:
+            result = _performed(function, args)
+            result._when_done(lambda: _forward(result, reply))
+
+        self.post(run)
+        return reply
 
     def _wake(self) -> None:
         self._woken = True
@@ -113,3 +135,23 @@ class Inbound:
                 return
             if entry[0] is not None:
                 lifecycle.return_to_sender(self._system, entry[0], entry[1])
+
+
+def _performed(function: Callable[..., T | Reply[T]], args: tuple[Any, ...]) -> Reply[T]:
+    try:
+        result = function(*args)
+    except Exception as error:  # noqa: BLE001  # handed to whoever waits
+        failed: Reply[T] = Reply()
+        failed._reject(error)
+        return failed
+    if isinstance(result, Reply):
+        return cast("Reply[T]", result)
+    performed: Reply[T] = Reply.of(result)
+    return performed
+
+
+def _forward(source: Reply[T], target: Reply[T]) -> None:
+    try:
+        target._resolve(source.get())
+    except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+        target._reject(error)

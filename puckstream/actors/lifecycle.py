@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from puckstream.actors import links
 from puckstream.actors._pykka import ActorDeadError, Stop, strike_off
-from puckstream.actors.mailbox import Request
+from puckstream.actors.deferred import abandon
+from puckstream.actors.mailbox import Continue, Fetch, Request
 from puckstream.actors.reply import Reply
 from puckstream.actors.signals import KILLED, NORMAL, Crash, ExitReason, Shutdown
 from puckstream.actors.state import DEAD, EXITING, IDLE, QUEUED, STARTING, STOPPING
@@ -352,8 +353,9 @@ def return_to_sender(system: Scheduler, ref: ActorRef[Any], message: Any) -> Non
         else:
             msg = f"{ref} stopped before handling the message"
             message.reply._reject(ActorDeadError(msg))
-    elif type(message) is not Stop:
-        system.dead_letters.add(ref, message, "the actor stopped")
+    elif type(message) not in (Stop, Fetch):
+        lost = message.message if type(message) is Continue else message
+        system.dead_letters.add(ref, lost, "the actor stopped")
 
 
 def answer_stop(ref: ActorRef[Any], reply: Reply[Any]) -> None:
@@ -394,6 +396,10 @@ def die(system: Scheduler, ref: ActorRef[Any]) -> None:
     ref._actor = None
     ref._context = None
     links.notify(system, ref, reason)
+    if ref._request is not None:
+        request, ref._request = ref._request, None
+        msg = f"{ref} stopped before it replied"
+        request.reply._reject(ActorDeadError(msg))
     extra = ref._extra
     if extra is None:
         return
@@ -404,10 +410,11 @@ def die(system: Scheduler, ref: ActorRef[Any]) -> None:
     started, extra.started = extra.started, None
     if started is not None:
         started._reject(StartFailed(ref.actor_class.__name__, reason))
-    request, extra.request = extra.request, None
-    if request is not None:
-        msg = f"{ref} stopped before it replied"
-        request.reply._reject(ActorDeadError(msg))
+    if extra.watch is not None:
+        extra.watch.close()
+        extra.watch = None
+    if extra.owed:
+        abandon(ref, extra)
     extra.mourner = None
     callbacks, extra.on_death = extra.on_death, None
     for callback in callbacks or ():

@@ -52,8 +52,8 @@ def multicast(system: Scheduler, refs: Sequence[ActorRef[Any]], message: Any) ->
 
 def _hand_out(system: Scheduler, refs: Sequence[ActorRef[Any]], message: Any) -> None:
     for ref in refs:
-        actor = ref._actor
-        if ref._state != IDLE or actor is None:
+        actor, extra = ref._actor, ref._extra
+        if ref._state != IDLE or actor is None or (extra is not None and extra.watch is not None):
             _put_in(system, (ref,), message)
             continue
         ref._state = RUNNING

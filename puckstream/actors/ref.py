@@ -1,88 +1,39 @@
 """`ActorRef`: the handle by which everybody else knows an actor.
 
-The ref is also where the engine keeps an actor's mailbox and state, so that an idle actor is two
-objects and no more. Attributes with an underscore belong to the engine.
+Attributes with an underscore belong to the engine; see `puckstream.actors.cell`.
 """
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
-from puckstream.actors._pykka import ActorDeadError, ActorProxy, PykkaRef, Stop
+from puckstream.actors._pykka import ActorDeadError, ActorProxy, Stop
+from puckstream.actors.cell import Cell
 from puckstream.actors.mailbox import Request
 from puckstream.actors.reply import Reply
 from puckstream.actors.signals import KILLED, SHUTDOWN, ExitReason
-from puckstream.actors.state import (
-    DEAD,
-    EXITING,
-    IDLE,
-    NAMES,
-    QUEUED,
-    RUNNING,
-    STARTING,
-    STOPPING,
-    WAITING,
-    Extra,
-)
+from puckstream.actors.state import DEAD, IDLE, NAMES, QUEUED, RUNNING, STOPPING, WAITING
 from puckstream.errors import BlockingCall, CallingSelf
 
 if TYPE_CHECKING:
-    from contextvars import Context
-
     from puckstream.actors.actor import Actor
-    from puckstream.actors.scheduler import Scheduler
 
 __all__ = ["ActorRef"]
 
 A = TypeVar("A", bound="Actor")
 
 
-class ActorRef(PykkaRef[A]):
+class ActorRef(Cell[A]):
     """A running actor, as seen from outside; safe to pass around, compare and hash.
 
     Every method works from the loop, from other actors and from any thread. Messages from one
     sender arrive in the order they were sent.
     """
 
-    __slots__ = (
-        "_actor",
-        "_box",
-        "_context",
-        "_extra",
-        "_parent",
-        "_reason",
-        "_state",
-        "_system",
-        "actor_class",
-        "id",
-    )
-
-    _guard: ClassVar = threading.RLock()  # for what any thread may be the first to make
-
-    actor_class: type[A]
-    id: int
-    """The actor's number on its node; never used twice."""
-
-    def __init__(
-        self, system: Scheduler, actor_class: type[A], id: int
-    ) -> None:  # the field's name
-        # pykka's own __init__ is not called: it wants a live actor, and builds an id and an
-        # event that most actors never need.
-        self._system = system
-        self._actor: A | None = None
-        self._box: deque[Any] | None = None
-        self._context: Context | None = None
-        self._extra: Extra | None = None
-        self._parent: ActorRef[Any] | None = None
-        self._reason: ExitReason | None = None
-        self._state = IDLE
-        self.actor_class = actor_class
-        self.id = id
+    __slots__ = ()
 
     def __str__(self) -> str:
         return f"{self.actor_class.__name__} ({self.actor_urn})"
@@ -110,12 +61,6 @@ class ActorRef(PykkaRef[A]):
     def is_alive(self) -> bool:
         """Whether the actor takes messages."""
         return self._state < STOPPING
-
-    @property
-    def mailbox_length(self) -> int:
-        """How many messages wait."""
-        box = self._box
-        return 0 if box is None else len(box)
 
     @property
     def actor_urn(self) -> str:
@@ -149,16 +94,6 @@ class ActorRef(PykkaRef[A]):
         # pykka's proxies dereference this to introspect the actor.
         return lambda: self._actor
 
-    def _ensure_extra(self) -> Extra:
-        extra = self._extra
-        if extra is None:
-            # Any thread may want a urn at the moment the loop notes a monitor.
-            with self._guard:
-                extra = self._extra
-                if extra is None:
-                    extra = self._extra = Extra()
-        return extra
-
     # -- sending
 
     def tell(self, message: Any) -> None:
@@ -184,61 +119,6 @@ class ActorRef(PykkaRef[A]):
             raise self._dead()
         else:
             system.post_message(self, message)
-
-    def _open_box(self) -> deque[Any]:
-        if self._state >= STOPPING:
-            raise self._dead()
-        spare = self._system.spare_boxes
-        box = self._box = spare.pop() if spare else deque()
-        return box
-
-    def _dead(self) -> ActorDeadError:
-        msg = f"{self} not found"
-        return ActorDeadError(msg)
-
-    def _deliver(self, message: Any) -> bool:
-        """Put ``message`` into the mailbox, on the loop's thread; false if the actor is dead.
-
-        No bound applies: this is how the engine's own messages, and those that have passed the
-        bound, arrive.
-        """
-        if self._state >= STOPPING:
-            return False
-        box = self._box
-        if box is None:
-            box = self._open_box()
-        box.append(message)
-        if self._state == IDLE:
-            self._state = QUEUED
-            system = self._system
-            system.ready.append(self)
-            if not system.armed:
-                system.arm()
-        return True
-
-    def _close(self, reason: ExitReason) -> None:
-        """Take no more messages; ``reason`` is the one that counts."""
-        self._state = STOPPING
-        self._reason = reason
-
-    def _take_all(self) -> Iterable[Any]:
-        """Take what waits in a closed mailbox, for others to be told."""
-        box, self._box = self._box, None
-        extra = self._extra
-        if extra is None or not extra.control:
-            return box or ()
-        control, extra.control = extra.control, None
-        return [*control, *(box or ())]
-
-    def _forget(self, unwanted: Callable[[Any], bool]) -> None:
-        """Take ``unwanted`` messages out of the queue, on the loop's thread."""
-        box = self._box
-        if box:
-            kept = [message for message in box if not unwanted(message)]
-            if len(kept) < len(box):
-                # In place: a handler may be going through this very queue.
-                box.clear()
-                box.extend(kept)
 
     def _send_request(self, request: Request) -> None:
         """Deliver ``request`` from any thread; a dead actor answers it at once."""
@@ -334,19 +214,6 @@ class ActorRef(PykkaRef[A]):
             system.deadlines.add(reply, timeout, self)
         return reply
 
-    def _deliver_control(self, message: Any) -> bool:
-        """Put ``message`` on the control lane, on the loop's thread; false if dead."""
-        if self._state >= STOPPING:
-            if type(message) is Request:
-                message.reply._reject(self._dead())  # as above
-            return False
-        extra = self._ensure_extra()
-        if extra.control is None:
-            extra.control = deque()
-        extra.control.append(message)
-        self._system.notice(self)
-        return True
-
     # -- ending it
 
     @overload
@@ -359,19 +226,22 @@ class ActorRef(PykkaRef[A]):
     def stop(self, *, block: bool = True, timeout: float | None = None) -> bool | Reply[bool]:
         """Ask the actor to stop after the messages it already has (pykka's verb).
 
-        Messages sent later are refused. Its exit reason is normal, ``on_stop`` runs.
+        Messages sent later are refused. Its exit reason is normal, ``on_stop`` runs. One that is
+        suspended stops at once.
 
         Args:
             block: ``False`` returns a `Reply` to await instead of waiting.
-            timeout: how long to wait, in seconds.
+            timeout: how long to wait until it is down, in seconds.
 
         Returns:
             Whether the actor was alive.
 
-        Raises:
+        Raises (here, or when awaited):
+            AskTimeout: if ``timeout`` passes; the actor still stops.
+
+        Raises (at once):
             BlockingCall: if it should block a thread that runs an event loop.
             CallingSelf: if it should block inside the actor's own handler.
-            AskTimeout: if ``timeout`` passes; the actor still stops.
         """
         if block:
             self._check_may_block("stop()", "'await ref.stop(block=False)'")
@@ -390,7 +260,11 @@ class ActorRef(PykkaRef[A]):
 
         asked._when_done(settle)
         self._send_request(Request(Stop(), asked))
-        return stopped.get(timeout=timeout) if block else stopped
+        if block:
+            return stopped.get(timeout=timeout)
+        if timeout is not None and not stopped.done:
+            self._system.run_on_loop(self._system.deadlines.add, stopped, timeout, self)
+        return stopped
 
     def exit(self, reason: object = SHUTDOWN) -> None:
         """Send an exit signal; returns at once and does nothing if the actor is dead.
@@ -409,21 +283,6 @@ class ActorRef(PykkaRef[A]):
         if self._state != DEAD:
             self._system.send_exit(self, ExitReason.of(reason))
 
-    def _take_exit(self, reason: ExitReason) -> None:
-        """Be ended by an untrapped signal, ahead of queued messages; the first reason counts."""
-        state = self._state
-        if state >= EXITING:
-            return
-        self._reason = reason
-        self._state = EXITING
-        if state == IDLE:
-            self._system.enqueue(self)
-        elif state in (WAITING, STARTING):
-            vessel = None if self._extra is None else self._extra.vessel
-            if vessel is not None:
-                vessel.cancel()
-        # Queued: its turn comes. Running: it is looked at when the handler on the stack returns.
-
     def kill(self) -> None:
         """Same as ``exit("kill")``: the actor's reason becomes killed."""
         self.exit("kill")
@@ -439,17 +298,6 @@ class ActorRef(PykkaRef[A]):
             return reply
         self._system.run_on_loop(self._on_death, lambda _ref, reason: reply._resolve(reason))
         return reply
-
-    def _on_death(self, callback: Any) -> None:
-        """Call ``callback(ref, reason)`` on the loop's thread when the actor is dead."""
-        if self._state == DEAD:
-            callback(self, self._reason or KILLED)
-            return
-        extra = self._ensure_extra()
-        if extra.on_death is None:
-            extra.on_death = [callback]
-        else:
-            extra.on_death.append(callback)
 
     # -- links and monitors, on behalf of the calling actor
 

@@ -30,8 +30,14 @@ from puckstream.actors._pykka import PROXY_MESSAGES, Stop, run_proxy_message
 from puckstream.actors.crash_report import CrashReports
 from puckstream.actors.driver import Driver
 from puckstream.actors.inbound import Inbound
-from puckstream.actors.mailbox import DeadLetters, Request
-from puckstream.actors.reply import Reply
+from puckstream.actors.mailbox import (
+    NOTHING,
+    Continue,
+    DeadLetters,
+    Fetch,
+    Request,
+    SystemRequest,
+)
 from puckstream.actors.signals import KILLED, NORMAL, ExitReason, Finish, ParentExit
 from puckstream.actors.state import (
     EXITING,
@@ -39,9 +45,12 @@ from puckstream.actors.state import (
     QUEUED,
     RUNNING,
     STOPPING,
+    SUSPENDED,
 )
+from puckstream.actors.system_request import serve
 from puckstream.actors.timers import Deadlines
 from puckstream.actors.vessel import Vessel
+from puckstream.actors.watch import take
 from puckstream.clock import Clock, LoopClock
 from puckstream.errors import NotInActor, Refuse
 
@@ -73,8 +82,10 @@ INLINE: Final = 128
 SPARE: Final = 1024
 DEPTH: Final = 4
 
-_ENGINE_MESSAGES: Final = frozenset({Request, Stop, ParentExit, Finish, *PROXY_MESSAGES})
-_PROXY_MESSAGES: Final = frozenset(PROXY_MESSAGES)
+_ENGINE_MESSAGES: Final = frozenset(
+    {Request, Stop, ParentExit, Finish, Fetch, Continue, *PROXY_MESSAGES}
+)
+_ENGINE_REQUESTS: Final = frozenset({Stop, SystemRequest, *PROXY_MESSAGES})
 
 
 class Scheduler:
@@ -100,11 +111,13 @@ class Scheduler:
         self.zombies: dict[object, ActorRef[Any]] = {}
         self.closed = False
         self.running: ActorRef[Any] | None = None
+        self.turn_began = 0.0
         self.depth = 0
         self._inline_left = INLINE
         self.inbound = Inbound(self)
         self.post = self.inbound.post
         self.post_message = self.inbound.post_message
+        self.perform = self.inbound.perform
         self.driver = Driver(self)
         self._ids = itertools.count(1)
         self._context = contextvars.copy_context()
@@ -133,26 +146,6 @@ class Scheduler:
         else:
             self.post(function, *args)
 
-    def perform(self, function: Callable[..., T | Reply[T]], *args: Any) -> Reply[T]:
-        """Run ``function(*args)`` on the loop's thread; the reply has its result.
-
-        A function that returns a reply itself is waited for. On the loop's thread it runs before
-        this returns.
-
-        Raises:
-            NodeNotRunning: if the node has shut down.
-        """
-        if get_ident() == self.thread_id:
-            return _performed(function, args)
-        reply: Reply[T] = Reply()
-
-        def run() -> None:
-            result = _performed(function, args)
-            result._when_done(lambda: _forward(result, reply))
-
-        self.post(run)
-        return reply
-
     # -- the run queue
 
     def arm(self) -> None:
@@ -168,11 +161,6 @@ class Scheduler:
         if not self.armed:
             self.arm()
 
-    def notice(self, ref: ActorRef[Any]) -> None:
-        """See to it that ``ref`` looks at its control lane soon."""
-        if ref._state == IDLE:
-            self.enqueue(ref, QUEUED)
-
     def turn(self) -> None:
         """Serve actors that have work until there is none, or the turn's time is over."""
         self.armed = True
@@ -180,7 +168,8 @@ class Scheduler:
         ready = self.ready
         batch = self._batch
         inbound = self.inbound
-        deadline = time.perf_counter() + TURN
+        self.turn_began = time.perf_counter()
+        deadline = self.turn_began + TURN
         served = 0
         look = 1
         try:
@@ -197,6 +186,8 @@ class Scheduler:
                     context.run(batch, ref)
                 elif ref._state == EXITING:
                     lifecycle.terminate(self, ref, ref._reason or KILLED, None)
+                elif ref._state == SUSPENDED:
+                    self._serve_suspended(ref)
                 served += 1
                 if served == look:
                     # Looking at the clock is a tenth of a short message: soon, then seldom.
@@ -241,8 +232,10 @@ class Scheduler:
         try:
             while True:
                 extra = ref._extra
-                if extra is not None and extra.control:
-                    message = extra.control.popleft()
+                if extra is not None and (extra.control or extra.watch is not None):
+                    message = take(extra, ref._box)
+                    if message is NOTHING:
+                        break
                 else:
                     box = ref._box
                     if not box:
@@ -291,24 +284,46 @@ class Scheduler:
         elif state == EXITING:
             lifecycle.terminate(self, ref, ref._reason or KILLED, None)
 
+    def _serve_suspended(self, ref: ActorRef[Any]) -> None:
+        """Have a suspended actor handle what it is asked about itself, and requests to end."""
+        actor, extra = ref._actor, ref._extra
+        while ref._state == SUSPENDED and actor is not None and extra is not None and extra.aside:
+            message = extra.aside.popleft()
+            try:
+                self.run_in_context(ref, self._engine_message, ref, actor, message)
+            except BaseException as error:  # noqa: BLE001  # it ends the actor only
+                self.failed(ref, actor, message, error)
+
     def _engine_message(self, ref: ActorRef[Any], actor: Actor, message: Any) -> bool:
         """Handle a message that is the engine's; true if the actor takes no more now."""
         kind = type(message)
         if kind is Request:
             inner = message.message
             kind = type(inner)
-            if kind in _PROXY_MESSAGES:
-                result = run_proxy_message(actor, inner)
+            if kind not in _ENGINE_REQUESTS:
+                ref._request = message
+                result = actor.on_receive(inner)
             elif kind is Stop:
                 lifecycle.answer_stop(ref, message.reply)
                 lifecycle.terminate(self, ref, NORMAL, "stop")
                 return True
+            elif kind is SystemRequest:
+                serve(ref, actor, message)
+                return False
             else:
-                result = actor.on_receive(inner)
+                ref._request = message
+                result = run_proxy_message(actor, inner)
             if result is not None and type(result) is CoroutineType:
-                return self.driver.drive(ref, result, message)
-            message.reply._resolve(result)
+                if self.driver.drive(ref, result, message):
+                    return True
+            else:
+                message.reply._resolve(result)
+            ref._request = None
             return False
+        return self._tell_engine(ref, actor, kind, message)
+
+    def _tell_engine(self, ref: ActorRef[Any], actor: Actor, kind: type[Any], message: Any) -> bool:
+        """Handle a message of the engine's that nobody waits for the reply to, as above."""
         if kind is Stop:
             lifecycle.terminate(self, ref, NORMAL, "stop")
             return True
@@ -320,7 +335,15 @@ class Scheduler:
         if kind is Finish:
             lifecycle.terminate(self, ref, message.reason, "stop")
             return True
-        result = run_proxy_message(actor, message)
+        if kind is Continue:
+            result = actor.on_receive(message.message)
+        elif kind is Fetch:
+            fetched = message.take()
+            if ref._extra is not None and ref._extra.watch is not None:
+                ref._extra.watch.incoming(fetched)
+            result = None if fetched is NOTHING else actor.on_receive(fetched)
+        else:
+            result = run_proxy_message(actor, message)
         return type(result) is CoroutineType and self.driver.drive(ref, result, None)
 
     # -- handlers
@@ -341,6 +364,7 @@ class Scheduler:
 
     def failed(self, ref: ActorRef[Any], actor: Actor, message: Any, error: BaseException) -> None:
         """Decide what an exception from a handler means; the actor lives on after a refusal."""
+        ref._request = None
         reply = message.reply if type(message) is Request else None
         if isinstance(error, Refuse):
             if reply is not None:
@@ -358,7 +382,8 @@ class Scheduler:
             if ref._state == EXITING and isinstance(error, asyncio.CancelledError):
                 lifecycle.terminate(self, ref, ref._reason or KILLED, None)
             else:
-                lifecycle.crash(self, ref, error, message if reply is None else message.message)
+                wrapped = type(message) in (Request, Continue)
+                lifecycle.crash(self, ref, error, message.message if wrapped else message)
         if isinstance(error, KeyboardInterrupt):
             raise error
 
@@ -449,26 +474,6 @@ class Scheduler:
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
         self.inbound.close()
-
-
-def _performed(function: Callable[..., T | Reply[T]], args: tuple[Any, ...]) -> Reply[T]:
-    try:
-        result = function(*args)
-    except Exception as error:  # noqa: BLE001  # handed to whoever waits
-        failed: Reply[T] = Reply()
-        failed._reject(error)
-        return failed
-    if isinstance(result, Reply):
-        return cast("Reply[T]", result)
-    performed: Reply[T] = Reply.of(result)
-    return performed
-
-
-def _forward(source: Reply[T], target: Reply[T]) -> None:
-    try:
-        target._resolve(source.get())
-    except BaseException as error:  # noqa: BLE001  # handed to whoever waits
-        target._reject(error)
 
 
 def _join(threads: tuple[threading.Thread, ...], grace: float) -> None:

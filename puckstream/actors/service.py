@@ -3,47 +3,82 @@
 A registry or pub/sub actor that crashed is back a moment later, as another actor. Callers hold
 the `Service`: what they send while nobody is there waits for the next actor, and a request that
 died with the last one is sent again. What is sent through a service must bear being sent twice.
+
+A service belongs to one node at a time: the one it was made for, or else that of its first actor.
+It can move on when that node has ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from puckstream.actors.mailbox import Request
+from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
+from puckstream.actors.scheduler import CURRENT
 from puckstream.actors.state import IDLE
-from puckstream.errors import ActorDead, NodeNotRunning
+from puckstream.errors import ActorDead, InvalidOption, NodeNotRunning, NotInActor
 
 if TYPE_CHECKING:
-    from puckstream.actors.ref import ActorRef
     from puckstream.actors.scheduler import Scheduler
 
 __all__ = ["Service"]
+
+
+class _Nowhere:
+    """Stands for the engine of a service that has none yet; whatever is asked of it is refused."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        raise _not_started(self._name)
 
 
 class Service:
     """Sends to whichever actor provides a service now.
 
     Args:
-        system: the engine of the node it belongs to.
+        system: the engine of the node it belongs to; ``None`` for that of its first actor.
         name: what the errors call it.
         on_close: called when it is closed.
     """
 
     def __init__(
-        self, system: Scheduler, name: str, on_close: Callable[[], object] | None = None
+        self,
+        system: Scheduler | None,
+        name: str,
+        on_close: Callable[[], object] | None = None,
     ) -> None:
-        self.system = system
+        self.system = cast("Scheduler", _Nowhere(name))
+        self.started = False
+        """Whether it belongs, or belonged, to a node."""
         self.name = name
         self._on_close = on_close
         self.ref: ActorRef[Any] | None = None
         """The present actor; a dead one while the next is being started."""
         self._waiting: list[tuple[Any, Reply[Any] | None]] = []
         self._closed = False
+        if system is not None:
+            self._move_to(system)
+
+    def _move_to(self, system: Scheduler) -> None:
+        if self.started and not self.system.closed:
+            raise InvalidOption("service", self.name, "it belongs to another node that is running")
+        self.system = system
+        self.started = True
+        self._closed = False
+        system.services.append(self)
 
     def provided_by(self, ref: ActorRef[Any]) -> None:
-        """Make ``ref`` the present actor, and hand it what has been waiting. On the loop."""
+        """Make ``ref`` the present actor, and hand it what has been waiting. On the loop.
+
+        Raises:
+            InvalidOption: if it belongs to another node that is running.
+        """
+        if ref._system is not self.system:
+            self._move_to(ref._system)
         self.ref = ref
         waiting, self._waiting = self._waiting, []
         for message, reply in waiting:
@@ -115,7 +150,40 @@ class Service:
             else:
                 reply._reject(error)
 
+    def own(self, ref: ActorRef[Any] | None) -> ActorRef[Any]:
+        """Return ``ref``, or the calling actor, if it can be served here: an actor of this node.
+
+        Raises:
+            NotInActor: if no ``ref`` is given and no actor is calling.
+            InvalidOption: if it is no ref, or that of an actor of another node.
+            NodeNotRunning: if this service belongs to no node yet.
+        """
+        owner = CURRENT.get() if ref is None else ref
+        if owner is None:
+            msg = f"the {self.name} needs a ref, unless an actor acts for itself"
+            raise NotInActor(msg)
+        if not isinstance(cast("object", owner), ActorRef):
+            raise InvalidOption("ref", owner, "an actor's ref")
+        if owner._system is not self.system:
+            self.require_started()
+            expected = f"the {self.name} is for the actors of this node, and that is of another"
+            raise InvalidOption("ref", owner, expected)
+        return owner
+
+    def require_started(self) -> None:
+        """Refuse to go on as long as it belongs to no node.
+
+        Raises:
+            NodeNotRunning: if it never had an actor.
+        """
+        if not self.started:
+            raise _not_started(self.name)
+
     def refusal(self) -> NodeNotRunning:
         """Return the error that those get who come too late."""
         msg = f"the {self.name} of this node has shut down"
         return NodeNotRunning(msg)
+
+
+def _not_started(name: str) -> NodeNotRunning:
+    return NodeNotRunning(f"the {name} has not been started: make its actor a child of a node")

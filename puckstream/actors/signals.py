@@ -33,6 +33,7 @@ __all__ = [
     "Shutdown",
     "TaskDone",
     "TaskFailed",
+    "TimedOut",
 ]
 
 
@@ -137,6 +138,16 @@ class NotConnected(ExitReason):
 
     def __str__(self) -> str:
         return "no connection"
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut(ExitReason):
+    """The actor had not started after ``seconds``; it was killed (OTP start ``timeout``)."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"not started within {self.seconds:g} s"
 
 
 @dataclass(frozen=True, slots=True)

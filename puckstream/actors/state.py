@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import asyncio
     import threading
 
-    from puckstream.actors.mailbox import Request
     from puckstream.actors.ref import ActorRef
     from puckstream.actors.reply import Reply
     from puckstream.actors.signals import ExitReason
     from puckstream.actors.vessel import Vessel
+    from puckstream.actors.watch import Watch
     from puckstream.clock import Timer
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "RUNNING",
     "STARTING",
     "STOPPING",
+    "SUSPENDED",
     "WAITING",
     "Extra",
 ]
@@ -40,16 +41,18 @@ IDLE: Final = 0  # nothing to do
 QUEUED: Final = 1  # in the run queue
 RUNNING: Final = 2  # a handler is on the stack
 WAITING: Final = 3  # a handler is suspended in an await
-STARTING: Final = 4  # on_start has not returned
-EXITING: Final = 5  # an exit signal has arrived and not been carried out
-STOPPING: Final = 6  # mailbox closed, hooks and owned tasks are ending
-DEAD: Final = 7
+SUSPENDED: Final = 4  # handles nothing but what it is asked about itself
+STARTING: Final = 5  # on_start has not returned
+EXITING: Final = 6  # an exit signal has arrived and not been carried out
+STOPPING: Final = 7  # mailbox closed, hooks and owned tasks are ending
+DEAD: Final = 8
 
 NAMES: Final = (
     "idle",
     "queued",
     "running",
     "waiting",
+    "suspended",
     "starting",
     "exiting",
     "stopping",
@@ -61,6 +64,7 @@ class Extra:
     """What an actor has beyond a mailbox; see the module's docstring."""
 
     __slots__ = (
+        "aside",
         "control",
         "event",
         "links",
@@ -68,18 +72,21 @@ class Extra:
         "monitors",
         "mourner",
         "on_death",
+        "owed",
         "path",
-        "request",
         "started",
         "starter",
+        "stash",
         "tasks",
         "timers",
         "urn",
         "vessel",
+        "watch",
         "watching",
     )
 
     def __init__(self) -> None:
+        self.aside: deque[Any] | None = None  # what a suspended actor does serve
         self.control: deque[Any] | None = None
         self.event: threading.Event | None = None
         self.listed = False  # in pykka's ActorRegistry
@@ -88,12 +95,14 @@ class Extra:
         # Told of the end of each child in place of an exit signal; for a mass stop.
         self.mourner: Callable[[ActorRef[Any], ExitReason], object] | None = None
         self.on_death: list[Callable[[ActorRef[Any], ExitReason], object]] | None = None
+        self.owed: dict[Reply[Any], None] | None = None  # to be answered by somebody, later
         self.path: str | None = None  # of a supervisor, once somebody has asked
-        self.request: Request | None = None  # the one a suspended handler must answer
         self.started: Reply[Any] | None = None
         self.starter: ActorRef[Any] | None = None  # linked, and told by return if it fails
+        self.stash: deque[Any] | None = None
         self.tasks: dict[str, asyncio.Task[Any]] | None = None
         self.timers: dict[object, Timer] | None = None
         self.urn: str | None = None
         self.vessel: Vessel | None = None
+        self.watch: Watch | None = None
         self.watching: dict[int, ActorRef[Any]] | None = None

@@ -8,195 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from threading import get_ident
+from collections.abc import Callable
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from puckstream.actors import lifecycle
 from puckstream.actors._pykka import PROXY_MESSAGES, Stop, run_proxy_message
 from puckstream.actors.actor import Actor
-from puckstream.actors.mailbox import Request, oldest_to_drop
+from puckstream.actors.mailbox import NOTHING, Continue, Fetch, Request, SystemRequest
 from puckstream.actors.ref import ActorRef
-from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import CURRENT
-from puckstream.actors.signals import (
-    KILLED,
-    NORMAL,
-    Crash,
-    ExitReason,
-    Finish,
-    Kill,
-    ParentExit,
-)
-from puckstream.actors.state import DEAD, EXITING, IDLE, RUNNING, STARTING, STOPPING
-from puckstream.errors import CallingSelf, MailboxFull, NodeNotRunning, Refuse
-
-if TYPE_CHECKING:
-    from puckstream.actors.scheduler import Scheduler
+from puckstream.actors.signals import KILLED, NORMAL, Crash, ExitReason, Finish, Kill, ParentExit
+from puckstream.actors.state import DEAD, EXITING, IDLE, RUNNING, STARTING, STOPPING, SUSPENDED
+from puckstream.actors.system_request import serve
+from puckstream.actors.thread_cell import ThreadCell
+from puckstream.errors import NodeNotRunning, Refuse
 
 __all__ = ["ThreadActor"]
 
 logger = logging.getLogger("puckstream.actors")
 
+_ENGINE_REQUESTS: Final = frozenset({Stop, SystemRequest})
 
-class ThreadRef(ActorRef[Any]):
-    """The ref of an actor that has its own thread."""
 
-    __slots__ = ("_control", "_current", "_gone", "_lock", "_queue", "_thread", "_tokens")
+class ThreadRef(ThreadCell):
+    """The ref of an actor that has its own thread, and what that thread does."""
 
-    def __init__(self, system: Scheduler, actor_class: Any, id: int) -> None:  # the field's name
-        super().__init__(system, actor_class, id)
-        # Guards the lanes and the state, which the thread, the loop and senders change. Held for
-        # a few bytecodes, and reentrant because a finalizer may send a message within them.
-        self._lock = threading.RLock()
-        self._queue: deque[Any] = deque()
-        self._control: deque[Any] = deque()
-        # One token for each message or signal; the thread waits for it and then looks. A token
-        # whose message was dropped, or handled before its turn, finds nothing.
-        self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._current: Request | None = None
-        self._gone = False
-
-    @property
-    def mailbox_length(self) -> int:
-        """How many messages wait."""
-        return len(self._queue)
-
-    @property
-    def actor_inbox(self) -> Any:
-        """The queued messages, oldest first; a copy."""
-        with self._lock:
-            return list(self._queue)
-
-    # -- sending, from any thread
-
-    def tell(self, message: Any) -> None:
-        """Send ``message`` and go on; never blocks.
-
-        Raises:
-            ActorDeadError: if the actor has stopped.
-            MailboxFull: if its mailbox is bounded, full, and refuses.
-        """
-        if not self._admit(message):
-            raise self._dead()
-
-    def call(
-        self, message: Any, timeout: float | None = 5.0, *, control: bool = False
-    ) -> Reply[Any]:
-        """Send ``message``; awaiting the result suspends until the reply is there.
-
-        As `ActorRef.call`; an actor with a thread never answers inside its caller.
-
-        Raises (at once):
-            CallingSelf: from the actor's own thread.
-            NodeNotRunning: from another thread than the loop's, if the node has shut down.
-        """
-        self._check_not_itself()
-        reply: Reply[Any] = Reply()
-        request = Request(message, reply)
-        if control:
-            self._deliver_control(request)
-        else:
-            self._send_request(request)
-        if timeout is not None and not reply.done:
-            self._system.run_on_loop(self._system.deadlines.add, reply, timeout, self)
-        return reply
-
-    def _check_not_itself(self) -> None:
-        thread = self._thread
-        if thread is not None and thread.ident == get_ident() and not self._gone:
-            msg = f"{self} called itself and would wait for ever; call the method directly"
-            raise CallingSelf(msg)
-
-    def _check_may_block(self, call: str, instead: str) -> None:
-        self._check_not_itself()
-        super()._check_may_block(call, instead)
-
-    def _admit(self, message: Any) -> bool:
-        """Deliver ``message``, subject to the mailbox's bound; false if the actor is dead.
-
-        Raises:
-            MailboxFull: if the mailbox is full and its policy is to refuse.
-        """
-        bound = self.actor_class.mailbox
-        if bound is None:
-            return self._deliver(message)
-        dropped: list[Any] = []
-        with self._lock:
-            if self._state >= STOPPING:
-                return False
-            waiting = self._queue
-            if len(waiting) >= bound.capacity:
-                if bound.policy == "refuse":
-                    raise MailboxFull(self, bound.capacity, message)
-                if bound.policy == "drop_new":
-                    dropped.append(message)
-                elif (index := oldest_to_drop(waiting)) is not None:
-                    dropped.append(waiting[index])
-                    del waiting[index]
-            if bound.policy != "drop_new" or not dropped:
-                waiting.append(message)
-                self._tokens.put(None)
-        for lost in dropped:
-            if type(lost) is Request:
-                lost.reply._reject(MailboxFull(self, bound.capacity, lost.message))
-            else:
-                self._system.dead_letters.add(self, lost, "the mailbox was full")
-        return True
-
-    def _deliver(self, message: Any) -> bool:
-        with self._lock:
-            if self._state >= STOPPING:
-                return False
-            self._queue.append(message)
-        self._tokens.put(None)
-        return True
-
-    def _deliver_control(self, message: Any) -> bool:
-        with self._lock:
-            alive = self._state < STOPPING
-            if alive:
-                self._control.append(message)
-        if alive:
-            self._tokens.put(None)
-        elif type(message) is Request:
-            message.reply._reject(self._dead())
-        return alive
-
-    def _send_request(self, request: Request) -> None:
-        try:
-            stop = type(request.message) is Stop
-            alive = self._deliver(request) if stop else self._admit(request)
-        except MailboxFull as full:
-            request.reply._reject(full)
-        else:
-            if not alive:
-                request.reply._reject(self._dead())
-
-    def _forget(self, unwanted: Callable[[Any], bool]) -> None:
-        with self._lock:
-            kept = [message for message in self._queue if not unwanted(message)]
-            self._queue.clear()
-            self._queue.extend(kept)
-
-    # -- called by the engine
-
-    def _close(self, reason: ExitReason) -> None:
-        with self._lock:
-            self._state = STOPPING
-            self._reason = reason
-
-    def _take_all(self) -> Iterable[Any]:
-        with self._lock:
-            waiting = [*self._control, *self._queue]
-            self._control.clear()
-            self._queue.clear()
-        return waiting
+    __slots__ = ()
 
     def _start_thread(self, actor: ThreadActor) -> None:
         context = self._system._context.copy()
@@ -214,18 +54,10 @@ class ThreadRef(ActorRef[Any]):
             self._system.threads.discard(self._thread)
             raise
 
-    def _take_exit(self, reason: ExitReason) -> None:
-        with self._lock:
-            if self._state >= EXITING:
-                return
-            self._reason = reason
-            self._state = EXITING
-        self._tokens.put(None)
-
     def _abandon_thread(self) -> None:
         """Leave the thread to itself, a zombie for as long as its handler runs."""
         with self._lock:
-            request, self._current = self._current, None
+            request, self._request = self._request, None
         if request is not None:
             request.reply._reject(self._dead())
         thread = self._thread
@@ -278,20 +110,27 @@ class ThreadRef(ActorRef[Any]):
                 return False
             exiting = self._state == EXITING
             if not exiting:
-                lane = self._control or self._queue
+                lane: deque[Any] | None = self._control or self._queue
+                if self._state == SUSPENDED:
+                    lane = None if self._extra is None else self._extra.aside
                 if not lane:
                     return True
                 message = lane.popleft()
-                self._state = RUNNING
                 request = message if type(message) is Request else None
-                if request is not None and type(request.message) is not Stop:
-                    self._current = request
+                if self._state != SUSPENDED:
+                    self._state = RUNNING
+                    self._since = self._system.clock.now()
+                    if request is not None and type(request.message) not in _ENGINE_REQUESTS:
+                        self._request = request
         if exiting:
             self._finish(actor, self._reason or KILLED, None)
             return False
+        extra = self._extra
+        if extra is not None and extra.watch is not None:
+            extra.watch.incoming(message)
         goes_on = self._handle(actor, message if request is None else request.message, request)
         with self._lock:
-            self._current = None
+            self._request = None
             if self._state == RUNNING:
                 self._state = IDLE
         return goes_on
@@ -306,19 +145,37 @@ class ThreadRef(ActorRef[Any]):
                 return self._finish(actor, NORMAL, "stop")
             if kind is Finish:
                 return self._finish(actor, message.reason, "stop")
+            if kind is SystemRequest and request is not None:
+                serve(self, actor, request)
+                return True
             if kind is ParentExit:
                 if actor.on_parent_exit(message.reason):
                     return self._finish(actor, message.reason, "stop")
                 return True
             if kind in PROXY_MESSAGES:
                 result = _no_coroutine(run_proxy_message(actor, message))
+            elif kind is Fetch:
+                fetched = self._fetch(message)
+                result = None if fetched is NOTHING else _no_coroutine(actor.on_receive(fetched))
             else:
-                result = _no_coroutine(actor.on_receive(message))
+                handled = message.message if kind is Continue else message
+                result = _no_coroutine(actor.on_receive(handled))
         except BaseException as error:  # noqa: BLE001  # whatever it is, it ends the actor only
-            return self._failed(actor, request, error, message)
+            handling = message.message if kind is Continue else message
+            return self._failed(actor, request, error, handling)
         if request is not None:
             request.reply._resolve(result)
         return True
+
+    def _fetch(self, entry: Fetch) -> Any:
+        """Have the loop fetch the message of ``entry``, and wait for it."""
+        try:
+            fetched = self._system.perform(entry.take).get()
+        except NodeNotRunning:
+            return NOTHING
+        if self._extra is not None and self._extra.watch is not None:
+            self._extra.watch.incoming(fetched)
+        return fetched
 
     def _failed(
         self, actor: ThreadActor, request: Request | None, error: BaseException, message: Any

@@ -1,4 +1,4 @@
-"""Deadlines of pending calls: one timer for all that share a timeout.
+"""Deadlines of pending calls, one timer for all that share a timeout; and delayed messages.
 
 Most calls are answered long before their timeout, so a timer each would be wasted on them. Calls
 with equal timeouts fall due in the order they were made; a queue per timeout value and one clock
@@ -8,16 +8,18 @@ callback for its head is enough.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from puckstream.actors._pykka import AskTimeout
+from puckstream.actors.state import STOPPING
 
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
     from puckstream.actors.reply import Reply
     from puckstream.clock import Clock, Timer
 
-__all__ = ["Deadlines"]
+__all__ = ["Deadlines", "send_after"]
 
 # Below the first number answered calls are left where they are; above the second one, at each
 # power of two, they are sought behind calls that still wait.
@@ -74,3 +76,37 @@ class Deadlines:
             timer.cancel()
         self._timers.clear()
         self._queues.clear()
+
+
+def send_after(ref: ActorRef[Any], delay: float, message: Any) -> Callable[[], None]:
+    """Tell ``ref`` ``message`` after ``delay`` seconds, unless it ends first; from any thread.
+
+    Returns:
+        A function that takes the timer back.
+    """
+    system = ref._system
+    key = object()
+
+    def fire() -> None:
+        extra = ref._ensure_extra()
+        if extra.timers is not None:
+            extra.timers.pop(key, None)
+        ref._deliver(message)
+
+    def arm() -> None:
+        if ref._state < STOPPING:
+            extra = ref._ensure_extra()
+            if extra.timers is None:
+                extra.timers = {}
+            extra.timers[key] = system.clock.call_later(delay, fire)
+
+    def cancel() -> None:
+        extra = ref._extra
+        timer: Timer | None = None
+        if extra is not None and extra.timers is not None:
+            timer = extra.timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    system.run_on_loop(arm)
+    return lambda: system.run_on_loop(cancel)

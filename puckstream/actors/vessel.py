@@ -31,7 +31,17 @@ _UNSHARED = 4
 class Vessel:
     """One task, waiting for a coroutine to carry on with."""
 
-    __slots__ = ("_cancelled", "_cargo", "_context", "_handed", "_loop", "_started", "task")
+    __slots__ = (
+        "_cancelled",
+        "_cargo",
+        "_context",
+        "_handed",
+        "_loop",
+        "_started",
+        "coroutine",
+        "since",
+        "task",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         self._loop = loop
@@ -41,6 +51,9 @@ class Vessel:
         self._cargo: tuple[Any, ...] | None = None
         self._started = False
         self._cancelled = False
+        self.coroutine: Coroutine[Any, Any, Any] | None = None
+        """What it drives, since ``since`` on the node's clock."""
+        self.since = 0.0
         self.task: asyncio.Task[None] = loop.create_task(
             self._run(), name="puckstream:spare", context=context.copy()
         )
@@ -63,6 +76,8 @@ class Vessel:
         """
         self.task.set_name(f"puckstream:{ref.actor_class.__name__}#{ref.id}")
         self._cargo = (ref, coroutine, context, finished, suspended_on, begun)
+        self.coroutine = coroutine
+        self.since = ref._system.clock.now()
         if not self._started:
             self.task.add_done_callback(self._lost)
         if not self._handed.done():

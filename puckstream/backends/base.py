@@ -19,7 +19,12 @@ __all__ = ["Backend", "Chunk", "Message", "Request", "Resources", "Usage"]
 T = TypeVar("T")
 
 Message = Mapping[str, Any]
-"""One turn of a conversation as providers spell it: ``{"role": …, "content": …, …}``."""
+"""One turn of a conversation: ``{"role": …, "content": …, …}``, spelled as by OpenAI's chat API.
+
+Roles are ``system``, ``developer``, ``user``, ``assistant`` (with ``tool_calls``) and ``tool``
+(with ``tool_call_id``, and ``is_error`` if the tool failed). ``native`` is what a provider wants
+back with its own turn exactly as it sent it, by the name of the dialect; the others leave it out.
+"""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -32,13 +37,18 @@ class Chunk(NamedTuple):
 
     Types in use: ``content``, ``thinking``, ``tool_use`` (metadata ``index``, ``id``, ``name``,
     ``arguments``: the delta, equal to ``content``), and ``finish``, the last of an answer
-    (metadata ``finish_reason``, ``usage``, ``model``, ``response_id``; content ``""``). Any other
-    type is passed through to subscribers under its own tag.
+    (metadata ``finish_reason``, ``usage``, ``model``, ``response_id``, and ``native`` where the
+    turn must be sent back as it came; content ``""``). Any other type is passed through to
+    subscribers under its own tag; ``raw`` is an event of the provider's, as its decoded JSON.
     """
 
     type: str = "content"
     content: Any = ""
     metadata: Mapping[str, Any] = _NOTHING
+
+    def in_log(self) -> str:
+        """Return what logs may show of it: never the content."""
+        return f"<{self.type} chunk>"
 
     def __getattr__(self, name: str) -> Any:
         """Read ``name`` from the metadata.

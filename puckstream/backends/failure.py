@@ -18,10 +18,21 @@ import msgspec
 
 from puckstream.errors import ErrorKind, StreamError
 
-__all__ = ["from_error_object", "from_status", "one_line", "retry_after", "without_secrets"]
+__all__ = [
+    "cut_short",
+    "from_error_object",
+    "from_status",
+    "one_line",
+    "retry_after",
+    "unreadable",
+    "without_secrets",
+]
 
 _LONGEST = 500
 """Characters of an upstream's message that are kept."""
+
+_EXCERPT = 80
+"""Bytes of what cannot be read that are shown."""
 
 _REDIRECTS = range(300, 400)
 _ERRORS = range(400, 600)
@@ -69,6 +80,11 @@ _BY_WORD: tuple[tuple[str, ErrorKind, bool], ...] = (
     ("context_length", "invalid_request", False),
     ("exceed_context", "invalid_request", False),
     ("unsupported", "invalid_request", False),
+    ("too_large", "invalid_request", False),
+    ("policy", "content_filter", False),  # OpenAI Responses: bio_policy, …
+    ("invalid", "invalid_request", False),
+    ("image", "invalid_request", False),
+    ("mismatch", "invalid_request", False),
 )
 
 
@@ -137,6 +153,37 @@ def from_error_object(
         retryable=retryable,
         provider=provider,
     )
+
+
+def unreadable(
+    data: bytes, error: Exception, *, provider: str | None = None, secrets: Iterable[str] = ()
+) -> StreamError:
+    """Return the error of kind ``parse`` for ``data``, a part of an answer that is none.
+
+    Args:
+        data: what was to be read; its beginning is shown.
+        error: why it cannot be.
+        provider: the provider's name.
+        secrets: texts that must not appear in the message.
+    """
+    # Before it is cut, so that no part of a secret is left.
+    excerpt = without_secrets(data.decode("utf-8", "replace"), secrets)
+    dots = "…" if len(excerpt) > _EXCERPT else ""
+    msg = f"cannot read a chunk of the answer: {error}: {excerpt[:_EXCERPT]!r}{dots}"
+    return StreamError("parse", without_secrets(msg, secrets), provider=provider)
+
+
+def cut_short(missing: str, *, begun: bool, provider: str | None = None) -> StreamError:
+    """Return the error of kind ``connection`` for an answer that just stops.
+
+    Args:
+        missing: that what ends an answer is missing, e.g. ``"no message_stop"``.
+        begun: whether anything of it came.
+        provider: the provider's name.
+    """
+    when = "before it was complete" if begun else "before it began"
+    msg = f"the answer ended {when}: {missing} came"
+    return StreamError("connection", msg, retryable=True, provider=provider)
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from puckstream.backends.base import Chunk, Usage
-from puckstream.backends.failure import from_error_object, without_secrets
+from puckstream.backends.failure import cut_short, from_error_object, unreadable
 from puckstream.backends.sse import SseEvent
 from puckstream.errors import StreamError
 
@@ -38,6 +38,7 @@ class _Delta(msgspec.Struct, gc=False):
     reasoning_content: str | None = None  # llama.cpp, DeepSeek, Qwen
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None  # before there were tools
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -68,7 +69,6 @@ class _Tool:
         self.name: str | None = None
 
 
-_EXCERPT = 80
 _NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: most chunks are text and no more
 _DECODER = msgspec.json.Decoder(_Event)
 
@@ -86,6 +86,7 @@ class ChatDecoder:
         self._secrets = secrets
         self._tools: dict[int, _Tool] = {}
         self._tool = _Tool(-1)
+        self._thinking: dict[str, list[str]] = {}
         self._finish_reason: str | None = None
         self._usage: dict[str, Any] | None = None
         self._timings: dict[str, Any] | None = None
@@ -109,7 +110,7 @@ class ChatDecoder:
         try:
             said = _DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._unreadable(data, error) from error
+            raise unreadable(data, error, provider=self._provider, secrets=self._secrets) from error
         if said.error is not None or said.object == "error" or event.name == "error":
             raise self._error(said, data)
         if said.model:
@@ -125,6 +126,8 @@ class ChatDecoder:
             extra = {**extra, "timings": said.timings}
         chunks: list[Chunk] = []
         for choice in said.choices or ():
+            if choice.index:  # a stream is one answer; the request asked for no other
+                continue
             if choice.finish_reason is not None:
                 self._finish_reason = choice.finish_reason
             if choice.logprobs is not None:
@@ -140,9 +143,8 @@ class ChatDecoder:
             StreamError: if the answer is not complete: no ``finish_reason``, no ``[DONE]``.
         """
         if not self.done and self._finish_reason is None:
-            kept = "before it was complete" if self._id else "before it began"
-            msg = f"the answer ended {kept}: neither finish_reason nor [DONE] came"
-            raise StreamError("connection", msg, retryable=True, provider=self._provider)
+            missing = "neither finish_reason nor [DONE]"
+            raise cut_short(missing, begun=bool(self._id), provider=self._provider)
         metadata: dict[str, Any] = {
             "finish_reason": self._finish_reason,
             "usage": _usage(self._usage or {}),
@@ -153,17 +155,26 @@ class ChatDecoder:
             metadata["usage_details"] = self._usage
         if self._timings is not None:
             metadata["timings"] = self._timings
+        if self._tools and self._thinking:
+            # DeepSeek refuses the results of tools without what it thought before the calls.
+            texts = {name: "".join(parts) for name, parts in self._thinking.items()}
+            metadata["native"] = {"openai": texts}
         return Chunk("finish", "", metadata)
 
     def _read(self, delta: _Delta, extra: Mapping[str, Any], chunks: list[Chunk]) -> None:
-        thinking = delta.reasoning_content if delta.reasoning is None else delta.reasoning
+        thinking = delta.reasoning or delta.reasoning_content
         if thinking:
+            name = "reasoning" if delta.reasoning else "reasoning_content"
+            self._thinking.setdefault(name, []).append(thinking)
             chunks.append(Chunk("thinking", thinking, extra))
         if delta.content:
             chunks.append(Chunk("content", delta.content, extra))
         if delta.refusal:
             chunks.append(Chunk("refusal", delta.refusal, extra))
-        for call in delta.tool_calls or ():
+        calls = delta.tool_calls
+        if calls is None and delta.function_call is not None:
+            calls = [_ToolCall(0, None, delta.function_call)]
+        for call in calls or ():
             tool = self._tool_of(call)
             function = call.function or _Function()
             tool.id = call.id or tool.id
@@ -184,19 +195,18 @@ class ChatDecoder:
     def _error(self, said: _Event, data: bytes) -> StreamError:
         detail: object = said.error
         if detail is None:
-            detail = cast("object", msgspec.json.decode(data))
+            try:
+                detail = cast("object", msgspec.json.decode(data))
+            except (msgspec.DecodeError, UnicodeDecodeError):  # in a field that was skipped before
+                detail = None
         return from_error_object(detail, provider=self._provider, secrets=self._secrets)
-
-    def _unreadable(self, data: bytes, error: Exception) -> StreamError:
-        excerpt = data[:_EXCERPT].decode("utf-8", "replace")
-        dots = "…" if len(data) > _EXCERPT else ""
-        msg = f"cannot read a chunk of the answer: {error}: {excerpt!r}{dots}"
-        return StreamError("parse", without_secrets(msg, self._secrets), provider=self._provider)
 
 
 def _usage(said: Mapping[str, Any]) -> Usage:
-    details = said.get("completion_tokens_details")
-    thinking = cast("Mapping[str, Any]", details).get("reasoning_tokens") if details else None
+    details: object = said.get("completion_tokens_details")
+    thinking: object = None
+    if isinstance(details, dict):
+        thinking = cast("Mapping[str, Any]", details).get("reasoning_tokens")
     return Usage(
         input=_count(said.get("prompt_tokens")),
         output=_count(said.get("completion_tokens")),

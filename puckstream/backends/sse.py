@@ -31,7 +31,9 @@ class SseDecoder:
     __slots__ = ("_after_cr", "_rest", "_started")
 
     def __init__(self) -> None:
-        self._rest = b""  # of an event whose blank line has not come yet; lines end in LF
+        # Of an event whose blank line has not come yet; lines end in LF. In parts, so that an event
+        # of megabytes, such as an image, is not copied and searched again by every read.
+        self._rest: list[bytes] = []
         self._after_cr = False
         self._started = False
 
@@ -46,8 +48,11 @@ class SseDecoder:
             # A CR at the end of a read ends its line now; the LF that may follow is dropped.
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        blocks = (self._rest + data).split(b"\n\n")
-        self._rest = blocks.pop()
+        self._rest.append(data)
+        if b"\n" not in data:
+            return []
+        *blocks, rest = b"".join(self._rest).split(b"\n\n")
+        self._rest = [rest]
         events: list[SseEvent] = []
         for block in blocks:
             # Nearly every event of a model server is one line of data.
@@ -64,14 +69,14 @@ class SseDecoder:
         are common enough to read it.
         """
         events: list[SseEvent] = []
-        _read_block(self._rest, events)
-        self._rest = b""
+        _read_block(b"".join(self._rest), events)
+        self._rest = []
         return events
 
     def _without_bom(self, data: bytes) -> bytes:
-        data, self._rest = self._rest + data, b""
+        data, self._rest = b"".join((*self._rest, data)), []
         if len(data) < len(_BOM) and _BOM.startswith(data):
-            self._rest = data
+            self._rest = [data]
             return b""
         self._started = True
         return data.removeprefix(_BOM)

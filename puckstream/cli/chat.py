@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import json
 import os
 import signal
@@ -20,6 +21,9 @@ from puckstream.streams.policy import Timeout
 __all__ = ["add_parser", "run"]
 
 _INTERRUPTED = 130
+_TAKEN = frozenset(inspect.signature(Node.start_stream).parameters)
+"""Names that are no option of a provider's but an argument of `Node.start_stream`."""
+
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
@@ -36,9 +40,18 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--model",
         default=os.environ.get("PUCKSTREAM_MODEL", "scripted:"),
         metavar="PROVIDER:MODEL",
-        help="default: $PUCKSTREAM_MODEL, else a scripted model that needs no key and no network",
+        help="openai, openai-responses, anthropic, ollama or scripted, and a model of theirs; "
+        "default: $PUCKSTREAM_MODEL, else a scripted model that needs no key and no network",
     )
     parser.add_argument("--system", metavar="TEXT", help="a system prompt")
+    parser.add_argument(
+        "-o",
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a field of the request, JSON or text, e.g. temperature=0.2 or think=true; repeatable",
+    )
     parser.add_argument("--timeout", type=float, metavar="S", help="the most seconds it may take")
     parser.add_argument("--json", action="store_true", help="print one JSON object per event")
     parser.set_defaults(run=run)
@@ -55,15 +68,29 @@ def run(args: argparse.Namespace) -> int:
     """
     client = Client(args.model, system_prompt=args.system)
     timeout = Timeout.of(args.timeout)
+    options = dict(map(_option, args.option))
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
     if not prompt.strip():
         raise InvalidOption("prompt", prompt, "something to ask")
-    return asyncio.run(_chat(client, prompt, timeout, as_json=args.json))
+    return asyncio.run(_chat(client, prompt, timeout, options, as_json=args.json))
 
 
-async def _chat(client: Client, prompt: str, timeout: Timeout, *, as_json: bool) -> int:
+def _option(said: str) -> tuple[str, Any]:
+    """Read ``NAME=VALUE``, whose value is text if it is no JSON."""
+    name, equals, value = said.partition("=")
+    if not equals or not name.isidentifier() or name in _TAKEN:
+        raise InvalidOption("--option", said, "NAME=VALUE, with a name of the provider's")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+async def _chat(
+    client: Client, prompt: str, timeout: Timeout, options: dict[str, Any], *, as_json: bool
+) -> int:
     async with Node() as node:
-        stream = await node.start_stream(client, prompt, timeout=timeout)
+        stream = await node.start_stream(client, prompt, timeout=timeout, **options)
         _cancel_on_interrupt(stream)
         show = _Json(stream.id) if as_json else _Text()
         last: StreamEvent | None = None
@@ -136,7 +163,7 @@ class _Text:
         if event.terminal:
             self._switch("")
         match event:
-            case ("content", chunk):
+            case ("content" | "refusal", chunk):
                 self._switch("content")
                 content = chunk.content
                 self._write(content if isinstance(content, str) else repr(content))

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 _DESCRIPTION = """\
-A model to talk to: speaks the OpenAI chat dialect from a script, needs no key and no network.
-Point any OpenAI client at the URL it prints. The model's name chooses a script: echo, story, fast,
+A model to talk to: speaks the dialects of OpenAI (chat completions and Responses), Anthropic and
+Ollama from a script, needs no key and no network. Point a client of OpenAI's at the URL it prints,
+the others at the same without /v1. The model's name chooses a script: echo, story, fast,
 slow, thinking, tool, refusal, empty, stall, cut, rate-limited, overloaded, broken, unauthorized,
 error-after-200, malformed and more (GET /v1/models); any other name gets the script given here.
 """

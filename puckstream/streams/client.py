@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, cast
 
-from puckstream.backends.base import Backend
-from puckstream.errors import InvalidOption, UnknownProvider
+from puckstream.actors.actor import NODE
+from puckstream.actors.scheduler import CURRENT
+from puckstream.backends.base import Backend, Chunk, Request, Resources
+from puckstream.backends.providers import PROVIDERS, Provider, backend_named
+from puckstream.errors import InvalidOption, NodeNotRunning
+from puckstream.streams.context import Context, Prompt
+from puckstream.streams.limits import Limits
 
 __all__ = ["PROVIDERS", "Client"]
-
-PROVIDERS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "openai": "puckstream.backends.openai:OpenAI",
-        "scripted": "puckstream.backends.scripted:Scripted",
-    }
-)
-"""Provider names and where their backends are; imported when first used."""
 
 
 @dataclass(frozen=True, init=False, slots=True)
@@ -28,12 +24,18 @@ class Client:
 
     ``Client("openai:gpt-4o-mini", system_prompt="Be brief.")`` names a provider and one of its
     models; keys and addresses come from the provider's own environment variables
-    (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``). ``Client("scripted:")`` talks to a model that
-    needs neither key nor network. A `Backend` of one's own can stand in place of the string.
+    (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``). The providers are ``anthropic``, ``ollama``,
+    ``openai`` (chat completions, which many servers speak), ``openai-responses``, and
+    ``scripted``, a model that needs neither key nor network. A `Backend` of one's own can stand
+    in place of the string.
 
     Args:
         model: ``"provider:model"``, or a backend.
         system_prompt: put before every conversation.
+        providers: providers of one's own by name, each called with the model's name and the
+            ``backend_options``; installed packages may declare more, see `backends/providers.py`.
+        limits: how many streams may run through this client at once on one node; a number is
+            that of the streams. Clients with equal backends and equal limits share their places.
         backend_options: passed to the provider's backend: ``base_url``, ``api_key``,
             ``max_connections``, ``options`` (fields of the request), ….
 
@@ -45,12 +47,19 @@ class Client:
 
     backend: Backend
     system_prompt: str | None = field(default=None, repr=False)
+    limits: Limits | None = field(default=None, repr=False)
 
     def __init__(
-        self, model: str | Backend, *, system_prompt: str | None = None, **backend_options: Any
+        self,
+        model: str | Backend,
+        *,
+        system_prompt: str | None = None,
+        providers: Mapping[str, Provider] | None = None,
+        limits: Limits | int | None = None,
+        **backend_options: Any,
     ) -> None:
         if isinstance(model, str):
-            backend = _backend(model, backend_options)
+            backend = backend_named(model, backend_options, providers)
         elif backend_options:
             option, value = next(iter(backend_options.items()))
             raise InvalidOption(option, value, "a ready backend takes no further options")
@@ -62,6 +71,7 @@ class Client:
             raise InvalidOption("system_prompt", system_prompt, "text")
         object.__setattr__(self, "backend", backend)
         object.__setattr__(self, "system_prompt", system_prompt)
+        object.__setattr__(self, "limits", None if limits is None else Limits.of(limits))
 
     @property
     def provider(self) -> str:
@@ -73,15 +83,47 @@ class Client:
         """The model's name."""
         return self.backend.model
 
+    @property
+    def limits_key(self) -> Hashable:
+        """What tells the clients apart that do not share their places."""
+        key = (self.backend, self.limits)
+        try:
+            hash(key)
+        except TypeError:  # a backend of the user's, which is only equal to itself
+            return (id(self.backend), self.limits)
+        return key
 
-def _backend(model: str, options: Mapping[str, Any]) -> Backend:
-    provider, separator, name = model.partition(":")
-    place = PROVIDERS.get(provider)
-    if not separator or place is None:
-        raise UnknownProvider(provider if separator else model, tuple(sorted(PROVIDERS)))
-    module, _, class_name = place.partition(":")
-    backend_class = getattr(importlib.import_module(module), class_name)
-    try:
-        return cast("Backend", backend_class(name, **options))
-    except TypeError as error:
-        raise InvalidOption("backend_options", dict.fromkeys(options, "…"), str(error)) from error
+    @asynccontextmanager
+    async def stream(
+        self, prompt: Prompt, context: Context | None = None, **options: Any
+    ) -> AsyncGenerator[AsyncIterator[Chunk]]:
+        """Ask the model from inside a stream's function, or any code of a node.
+
+        ``async with client.stream("…") as chunks: async for chunk in chunks: emit(chunk)``: the
+        connection belongs to the code around it and is closed when that leaves or is cancelled.
+        There is no stream of its own, hence no id, no log, no retry, and no limit.
+
+        Args:
+            prompt: what to ask.
+            context: the conversation so far.
+            options: passed on to the provider: ``temperature``, ``tools``, ….
+
+        Raises (on entering and while iterating):
+            StreamError: for anything the upstream or the network did.
+            NodeNotRunning: if there is no running node around it.
+            InvalidOption: if the prompt is none.
+        """
+        asked = (context or Context()).user(prompt)
+        request = Request(asked.to_messages(self.system_prompt), options)
+        async with self.backend.open(request, _resources()) as chunks:
+            yield chunks
+
+
+def _resources() -> Resources:
+    """Return what the node around the running code keeps open."""
+    actor = CURRENT.get()
+    system = NODE.get() if actor is None else actor._system
+    if system is None or system.closed or system.node is None:
+        msg = "client.stream() needs a running node around it"
+        raise NodeNotRunning(msg)
+    return system.node.resources

@@ -96,10 +96,40 @@ class Context:
         return self._with(message)
 
     def reply(self, response: Response) -> Context:
-        """Return this context with ``response`` as the model's turn; structure becomes JSON."""
+        """Return this context with ``response`` as the model's turn; structure becomes JSON.
+
+        What the provider wants back as it sent it, such as signed thinking, goes with the turn as
+        ``native`` and is left out for any other provider.
+        """
         text = response.text
         only_tools = not text and response.tool_calls
-        return self.assistant(None if only_tools else text, response.tool_calls)
+        longer = self.assistant(None if only_tools else text, response.tool_calls)
+        native = response.metadata.get("native")
+        if isinstance(native, Mapping):
+            longer._messages[-1]["native"] = _copied(
+                cast("object", native)
+            )  # nobody else has it yet
+        return longer
+
+    def tool_result(
+        self, call: ToolCall | str, result: Prompt, *, is_error: bool = False
+    ) -> Context:
+        """Return this context with what a tool answered.
+
+        Args:
+            call: the call it answers, or the call's id.
+            result: what the tool says to the model.
+            is_error: whether it says that it failed.
+
+        Raises:
+            InvalidOption: if ``result`` is neither text nor a list of content parts.
+        """
+        id_ = call if isinstance(call, str) else call.id
+        content = check_prompt(result, option="result")
+        message: dict[str, Any] = {"role": "tool", "tool_call_id": id_, "content": content}
+        if is_error:
+            message["is_error"] = True
+        return self._with(message)
 
     def to_messages(self, system_prompt: str | None = None) -> tuple[dict[str, Any], ...]:
         """Return the messages as plain dicts, ready for JSON and for the caller to keep.

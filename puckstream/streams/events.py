@@ -19,6 +19,7 @@ kind          class               payload              extras
 ``tool_use``  `ToolUseEvent`      chunk
 any other     `OtherChunkEvent`   chunk
 ``retrying``  `RetryingEvent`     info
+``skipped``   `SkippedEvent`      response
 ``done``      `DoneEvent`         response, context
 ``error``     `ErrorEvent`        reason               ``content``, ``usage``
 ``cancelled`` `CancelledEvent`    content              ``reason``, ``by``, ``usage``
@@ -26,6 +27,9 @@ any other     `OtherChunkEvent`   chunk
 
 Events compare and hash as the tuples they are: ``seq`` and the extras do not count. The last
 three kinds are terminal: exactly one of them ends every stream.
+
+An event may stand for several, ``first_seq`` to ``seq``: deltas that were joined for somebody who
+lagged, or what the log no longer has.
 """
 
 from __future__ import annotations
@@ -61,6 +65,7 @@ __all__ = [
     "OtherChunkEvent",
     "RetryInfo",
     "RetryingEvent",
+    "SkippedEvent",
     "StartInfo",
     "StartedEvent",
     "StreamEvent",
@@ -86,7 +91,7 @@ Payload = TypeVarTuple("Payload")
 E = TypeVar("E", bound="Event[*tuple[Any, ...]]")
 
 _new: Any = tuple.__new__  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
-_OWN_KINDS = frozenset({"started", "retrying", "done", "error", "cancelled"})
+_OWN_KINDS = frozenset({"started", "retrying", "skipped", "done", "error", "cancelled"})
 
 
 class StartInfo(NamedTuple):
@@ -111,12 +116,16 @@ class RetryInfo(NamedTuple):
         delay: seconds until then.
         reason: what went wrong.
         reset: the text so far is void, and the answer starts anew.
+        provider: who is asked next; ``None`` for a function.
+        model: which of its models.
     """
 
     attempt: int
     delay: float
     reason: StreamError
     reset: bool = False
+    provider: str | None = None
+    model: str | None = None
 
 
 class Event(tuple[*Payload]):  # noqa: SLOT001  # a tuple cannot have slots, and seq needs a place
@@ -135,15 +144,28 @@ class Event(tuple[*Payload]):  # noqa: SLOT001  # a tuple cannot have slots, and
         """What happened: the first item of the tuple."""
         return str(self[0])  # type: ignore[misc]  # no event is empty
 
+    @property
+    def first_seq(self) -> int:
+        """The number of the first event this one stands for; ``seq`` unless it is several."""
+        first: int = self.__dict__.get("first_seq", self.seq)
+        return first
+
     def to_dict(self, stream_id: str) -> dict[str, Any]:
         """Return the event ready for JSON: ``stream``, ``seq``, ``type``, and what its kind adds.
 
-        A chunk adds ``content``, and ``metadata`` if it has any; every other kind its payload and
-        extras by name. The context of ``done`` is left out: it repeats the whole conversation.
+        One that stands for several adds ``first_seq``. A chunk adds ``content``, and ``metadata``
+        if it has any; every other kind its payload and extras by name. The context of ``done`` is
+        left out: it repeats the whole conversation.
         """
         head: dict[str, Any] = {"stream": stream_id, "seq": self.seq, "type": self.kind}
+        if self.first_seq != self.seq:
+            head["first_seq"] = self.first_seq
         head.update(self._body())
         return head
+
+    def in_log(self) -> str:
+        """Return what logs may show of it: never the text."""
+        return f"<{self.kind} #{self.seq}>"
 
     def _body(self) -> dict[str, Any]:
         return {}
@@ -237,7 +259,7 @@ class RetryingEvent(Event[Literal["retrying"], RetryInfo]):
 
     @property
     def info(self) -> RetryInfo:
-        """Which attempt follows, when, and whether the text so far is void."""
+        """Which attempt follows, when, with whom, and whether the text so far is void."""
         return self[1]
 
     def _body(self) -> dict[str, Any]:
@@ -248,6 +270,30 @@ class RetryingEvent(Event[Literal["retrying"], RetryInfo]):
         info = self.info._asdict()
         reason = error_to_dict(info.pop("reason"))
         return (_retrying, (info, reason, self.seq))
+
+
+class SkippedEvent(Event[Literal["skipped"], Response]):
+    """Events ``first_seq`` to ``seq`` are no longer in the log; this is what they amount to.
+
+    Whoever puts the answer together from deltas replaces what he has by that of ``response``.
+    """
+
+    __match_args__ = ("response",)
+
+    def __new__(cls, response: Response, *, first_seq: int = 0, seq: int = 0) -> Self:
+        """Make the event ``("skipped", response)``."""
+        return _restored(cls, ("skipped", response), {"seq": seq, "first_seq": first_seq})
+
+    @property
+    def response(self) -> Response:
+        """The answer as it stands at ``seq``."""
+        return self[1]
+
+    def _body(self) -> dict[str, Any]:
+        return self.response.to_dict()
+
+    def _brief(self) -> str:
+        return reprlib.repr(self.response.content)
 
 
 class DoneEvent(Event[Literal["done"], Response, Context]):
@@ -367,6 +413,7 @@ StreamEvent: TypeAlias = (
     | OtherChunkEvent
     | StartedEvent
     | RetryingEvent
+    | SkippedEvent
     | DoneEvent
     | ErrorEvent
     | CancelledEvent

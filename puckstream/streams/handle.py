@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from puckstream.actors.feed import BACKLOG, Position, SubscriberStatistics
+from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
-from puckstream.errors import NodeNotRunning, StreamCancelled
-from puckstream.streams.events import DoneEvent, ErrorEvent
+from puckstream.errors import InvalidOption, StreamCancelled
+from puckstream.streams.events import DoneEvent, ErrorEvent, StreamEvent
+from puckstream.streams.follower import follow
+from puckstream.streams.iteration import when_ended
+from puckstream.streams.progress import ProgressReports
 from puckstream.streams.shelf import topic
 from puckstream.streams.subscription import Subscription
 
 if TYPE_CHECKING:
-    from puckstream.actors.pubsub import Position
     from puckstream.streams.desk import Desk
-    from puckstream.streams.log import Log, Snapshot, TerminalEvent
+    from puckstream.streams.log import Log, TerminalEvent
     from puckstream.streams.response import Response
+    from puckstream.streams.snapshot import Snapshot
     from puckstream.streams.stream import CancelOutcome
 
 __all__ = ["Stream"]
+
+T = TypeVar("T")
 
 
 class Stream:
@@ -43,13 +51,90 @@ class Stream:
         """Whether its terminal event is there."""
         return self._log.terminal is not None
 
-    def subscribe(self, after: Position = 0) -> Subscription:
-        """Follow the stream by iteration, from its beginning or from behind seq ``after``.
+    @overload
+    def subscribe(
+        self,
+        callback: None = None,
+        *,
+        after: Position = 0,
+        transform: None = None,
+        backlog: int = BACKLOG,
+    ) -> Subscription[StreamEvent]: ...
+    @overload
+    def subscribe(
+        self,
+        callback: None = None,
+        *,
+        after: Position = 0,
+        transform: Callable[[StreamEvent], T | None],
+        backlog: int = BACKLOG,
+    ) -> Subscription[T]: ...
+    @overload
+    def subscribe(
+        self,
+        callback: Callable[[Any], object],
+        *,
+        after: Position = 0,
+        transform: Callable[[StreamEvent], object] | None = None,
+        backlog: int = BACKLOG,
+        in_thread: bool = False,
+    ) -> Reply[ActorRef[Any]]: ...
+
+    def subscribe(
+        self,
+        callback: Callable[[Any], object] | None = None,
+        *,
+        after: Position = 0,
+        transform: Callable[[StreamEvent], Any] | None = None,
+        backlog: int = BACKLOG,
+        in_thread: bool = False,
+    ) -> Subscription[Any] | Reply[ActorRef[Any]]:
+        """Follow the stream: by iterating what this returns, or by ``callback(event)``.
+
+        Args:
+            callback: called with one event at a time, in order, the terminal one last, by an actor
+                of its own; may be ``async def``. What it raises is logged and ends this
+                subscription only.
+            after: begin behind this seq (0 is the start), or ``"now"``.
+            transform: see `Subscription`.
+            backlog: how many events may wait one by one; further behind, adjacent deltas of text
+                are joined.
+            in_thread: the callback blocks, so it is called in a thread of its own.
+
+        Returns:
+            A `Subscription`; with a ``callback`` a reply with the ref of the actor that calls it:
+            stop it to leave.
 
         Raises:
-            InvalidOption: if ``after`` is no position.
+            InvalidOption: if an argument has an impossible value.
+            NodeNotRunning: with a ``callback``, if the node has shut down.
         """
-        return Subscription(self._desk.system, self._log, after)
+        if callback is None:
+            if in_thread:
+                raise InvalidOption("in_thread", in_thread, "it is for callbacks")
+            system = self._desk.system
+            return Subscription(system, self._log, after, transform=transform, backlog=backlog)
+        return follow(
+            self._desk,
+            self._log,
+            callback,
+            after=after,
+            transform=transform,
+            backlog=backlog,
+            in_thread=in_thread,
+        )
+
+    def progress(self, interval: float = 0.0) -> ProgressReports:
+        """Follow how far the stream has come, by iteration; see `ProgressReports`.
+
+        Raises:
+            InvalidOption: if ``interval`` is no number of seconds from 0 up.
+        """
+        return ProgressReports(self._desk.system, self._log, interval)
+
+    def subscribers(self) -> Reply[tuple[SubscriberStatistics, ...]]:
+        """Return who follows the stream and how far each has come; constant time for each."""
+        return self._desk.system.perform(self._desk.followers, self._log)
 
     def cancel(self, *, wait: bool = False) -> Reply[CancelOutcome]:
         """End the stream; see `Desk.cancel`."""
@@ -65,15 +150,7 @@ class Stream:
 
         It can still be had after the node's end.
         """
-        ended: Reply[TerminalEvent] = Reply()
-        try:
-            self._desk.system.run_on_loop(self._log.on_end, ended._resolve)
-        except NodeNotRunning:
-            # The log changes no more, so that any thread may read it.
-            if self._log.terminal is None:
-                raise
-            ended._resolve(self._log.terminal)
-        return ended
+        return when_ended(self._desk.system, self._log)
 
     def result(self) -> Reply[Response]:
         """Return a reply with the complete answer, settled at the end.

@@ -10,19 +10,23 @@ The rules, all decided here:
 - Listeners hear of every event in ``seq`` order, also when one of them appends.
 
 A chunk is stored as it is, and its event made again for whoever reads it: an event with its
-attributes is four times as large as the chunk.
+attributes is four times as large as the chunk. The entries take a limited number of bytes, see
+`Entries`; who begins behind what is gone gets a `SkippedEvent` in its place. The answer itself is
+kept whole.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from puckstream.errors import InvalidOption, StreamError
+from puckstream.streams.entries import LOG_BYTES, Entries, Entry, weigh
 from puckstream.streams.events import (
     CancelledEvent,
     CancelReason,
@@ -32,23 +36,21 @@ from puckstream.streams.events import (
     Event,
     RetryInfo,
     RetryingEvent,
+    SkippedEvent,
     StartedEvent,
     StartInfo,
     StreamEvent,
     chunk_event,
-    error_to_dict,
 )
-from puckstream.streams.plain import plain
-from puckstream.streams.response import Response, ResponseBuilder, ToolCall
+from puckstream.streams.response import ResponseBuilder
+from puckstream.streams.snapshot import Snapshot, Status
 
 if TYPE_CHECKING:
     from puckstream.backends.base import Chunk, Usage
+    from puckstream.streams.audience import Audience
     from puckstream.streams.context import Context
 
-__all__ = ["Listener", "Log", "Snapshot", "Status", "StreamRecord", "TerminalEvent"]
-
-Status = Literal["starting", "running", "done", "error", "cancelled"]
-"""Where a stream is in its life; the last three are final."""
+__all__ = ["Listener", "Log", "StreamRecord", "TerminalEvent"]
 
 TerminalEvent: TypeAlias = DoneEvent | ErrorEvent | CancelledEvent
 Listener: TypeAlias = Callable[[StreamEvent], object]
@@ -56,54 +58,6 @@ Listener: TypeAlias = Callable[[StreamEvent], object]
 E = TypeVar("E", bound=StreamEvent)
 
 _logger = logging.getLogger("puckstream.streams")
-
-# What an entry of the log takes beside its content: list slot, tuple, builder's slot.
-_ENTRY_BYTES = 96
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A stream at one moment.
-
-    Args:
-        id: the stream's id.
-        status: where it is in its life.
-        seq: the number of the last event the snapshot includes; follow on with ``after=seq``.
-        content: the text so far, or the last structured partial.
-        thinking: the thinking so far.
-        tool_calls: the tool calls so far; the arguments of a running stream may be incomplete.
-        usage: the token counts so far; ``usage.estimated`` says whether they were counted here.
-        model: the model that answers, once it is known.
-        reason: the `StreamError`, or why it was cancelled; ``None`` otherwise.
-        age: seconds since the stream was made.
-        ended: seconds since its end; ``None`` while it runs.
-        generation: which run of this node's it is; another run of the same id has another.
-    """
-
-    id: str
-    status: Status
-    seq: int
-    content: Any
-    thinking: str
-    tool_calls: tuple[ToolCall, ...]
-    usage: Usage
-    model: str | None
-    reason: StreamError | CancelReason | None
-    age: float
-    ended: float | None
-    generation: int
-
-    @property
-    def text(self) -> str:
-        """The content as text: itself, or the structure as JSON."""
-        return Response(content=self.content).text
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields, and ``text``, ready for JSON."""
-        fields: dict[str, Any] = plain(self)
-        if isinstance(self.reason, StreamError):
-            fields["reason"] = error_to_dict(self.reason)
-        return {**fields, "text": self.text}
 
 
 class Log:
@@ -113,6 +67,7 @@ class Log:
         stream_id: the stream's id.
         now: the clock's time, in seconds.
         input_chars: how many characters the request holds, for estimated usage.
+        max_bytes: how many bytes its entries may take, by their own estimate.
 
     Attributes:
         id: the stream's id.
@@ -122,11 +77,13 @@ class Log:
         created_at: when the log was made, in the clock's seconds.
         first_chunk_at: when the first chunk came, or ``None``.
         last_at: when the last event came, or the log was made.
-        size: about how many bytes the log takes; objects in a chunk count without their parts.
+        audience: counts who follows a stream that is to end when nobody does, else ``None``.
+        followers: those who iterate, for their statistics; ``None`` before the first.
     """
 
     __slots__ = (
         "_answer",
+        "_end_size",
         "_entries",
         "_keys",
         "_listeners",
@@ -134,17 +91,25 @@ class Log:
         "_on_end",
         "_telling",
         "_untold",
+        "audience",
         "created_at",
         "first_chunk_at",
+        "followers",
         "generation",
         "id",
         "last_at",
-        "size",
         "status",
         "terminal",
     )
 
-    def __init__(self, stream_id: str, now: float, *, input_chars: int | None = None) -> None:
+    def __init__(
+        self,
+        stream_id: str,
+        now: float,
+        *,
+        input_chars: int | None = None,
+        max_bytes: float = LOG_BYTES,
+    ) -> None:
         self.id = stream_id
         self.generation = 0
         self.status: Status = "starting"
@@ -152,11 +117,13 @@ class Log:
         self.created_at = now
         self.first_chunk_at: float | None = None
         self.last_at = now
-        self.size = 0
+        self.audience: Audience | None = None
+        self.followers: WeakSet[Any] | None = None
         self._answer = ResponseBuilder(input_chars=input_chars)
         self._model: str | None = None
-        # A chunk, or the event of anything else; its seq is its position, counted from 1.
-        self._entries: list[Chunk | StreamEvent] = []
+        # A chunk, or the event of anything else; its seq is its number.
+        self._entries = Entries(max_bytes)
+        self._end_size = 0
         self._keys = 0
         self._listeners: dict[int, tuple[int, Listener]] = {}
         self._on_end: dict[int, Callable[[TerminalEvent], object]] = {}
@@ -166,7 +133,12 @@ class Log:
     @property
     def last_seq(self) -> int:
         """The number of the last event; 0 before the first."""
-        return len(self._entries)
+        return self._entries.last
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the log takes; objects in a chunk count without their parts."""
+        return self._entries.size + self._end_size
 
     @property
     def ended_at(self) -> float | None:
@@ -203,9 +175,9 @@ class Log:
         """
         if self.terminal is not None:
             return None
-        event = chunk_event(chunk, len(self._entries) + 1)
+        event = chunk_event(chunk, self._entries.last + 1)
         self._answer.add(chunk)
-        self._note_chunk(chunk, now)
+        self._note_chunk(now)
         self._entries.append(chunk)
         if self._listeners:
             self._tell(event)
@@ -224,13 +196,14 @@ class Log:
         """
         if self.terminal is not None:
             return None
-        event = make_event(len(self._entries) + 1)
-        if event.seq != len(self._entries) + 1:
-            msg = f"the event's seq is {event.seq}, the log's next is {len(self._entries) + 1}"
+        number = self._entries.last + 1
+        event = make_event(number)
+        if event.seq != number:
+            msg = f"the event's seq is {event.seq}, the log's next is {number}"
             raise ValueError(msg)
         if isinstance(event, ChunkEvent):
             self._answer.add(event.chunk)
-            self._note_chunk(event.chunk, now)
+            self._note_chunk(now)
             self._entries.append(event.chunk)
         else:
             self._note(event, now)
@@ -290,11 +263,43 @@ class Log:
             InvalidOption: if ``after`` or ``limit`` is negative or not a whole number.
         """
         first = _whole("after", after)
-        stop = None if limit is None else first + _whole("limit", limit)
-        return [
+        count = None if limit is None else _whole("limit", limit)
+        if count == 0:
+            return []
+        skipped = self._skipped(first)
+        if skipped is not None:
+            first, count = skipped.seq, None if count is None else count - 1
+        events = [
             entry if isinstance(entry, Event) else chunk_event(entry, seq)
-            for seq, entry in enumerate(self._entries[first:stop], first + 1)
+            for seq, entry in self._entries.read(first, count)
         ]
+        return events if skipped is None else [skipped, *events]
+
+    def joined(self, after: int, limit: int | None = None) -> list[StreamEvent]:
+        """Return what follows seq ``after`` with adjacent deltas joined; at most ``limit``.
+
+        A joined event has the ``seq`` of its last one and the ``first_seq`` of its first. Takes
+        time for what is returned only.
+        """
+        skipped = self._skipped(after)
+        if skipped is not None:
+            if limit == 1:
+                return [skipped]
+            return [skipped, *self.joined(skipped.seq, None if limit is None else limit - 1)]
+        return [
+            _event(entry, first, last)
+            for entry, first, last in islice(self._entries.runs(after), limit)
+        ]
+
+    def _skipped(self, after: int) -> SkippedEvent | None:
+        """Return what stands for the events behind ``after``, if some of them are gone.
+
+        It goes as far as there is a state of the answer to speak of: up to now, or the end.
+        """
+        if after >= self._entries.dropped:
+            return None
+        last = self.last_seq - (self.terminal is not None)
+        return SkippedEvent(self._answer.build(), first_seq=after + 1, seq=last)
 
     def snapshot(self, now: float) -> Snapshot:
         """Return the stream as it stands at ``now``, in the clock's seconds."""
@@ -329,7 +334,7 @@ class Log:
         """
         self._keys += 1
         key = self._keys
-        self._listeners[key] = (len(self._entries), listener)
+        self._listeners[key] = (self._entries.last, listener)
         return partial(_discard, self._listeners, key)
 
     def on_end(self, callback: Callable[[TerminalEvent], object]) -> Callable[[], None]:
@@ -350,20 +355,13 @@ class Log:
     def __repr__(self) -> str:
         return f"<Log of {self.id!r}: {self.status}, {self.last_seq} events>"
 
-    def _note_chunk(self, chunk: Chunk, now: float) -> None:
-        _, content, metadata = chunk
-        self.size += _ENTRY_BYTES
-        if isinstance(content, str) and not metadata:
-            self.size += sys.getsizeof(content)
-        else:
-            self.size += _weigh(content) + _weigh(metadata)
+    def _note_chunk(self, now: float) -> None:
         self.last_at = now
         if self.first_chunk_at is None:
             self.first_chunk_at = now
             self.status = "running"
 
     def _note(self, event: StreamEvent, now: float) -> None:
-        self.size += _ENTRY_BYTES
         self.last_at = now
         if isinstance(event, StartedEvent):
             self.status = "running"
@@ -373,13 +371,13 @@ class Log:
                 self._answer.reset()
         elif isinstance(event, DoneEvent):
             self.status, self.terminal = "done", event
-            self.size += _weigh(event.response.content) + _weigh(tuple(event.context))
+            self._end_size = weigh(event.response.content) + weigh(tuple(event.context))
         elif isinstance(event, ErrorEvent):
             self.status, self.terminal = "error", event
-            self.size += _weigh(event.content)
+            self._end_size = weigh(event.content)
         elif isinstance(event, CancelledEvent):
             self.status, self.terminal = "cancelled", event
-            self.size += _weigh(event.content)
+            self._end_size = weigh(event.content)
 
     def _end(self, event: TerminalEvent) -> None:
         while self._on_end:
@@ -447,6 +445,15 @@ class StreamRecord:
         return self.log.ended_at
 
 
+def _event(entry: Entry, first: int, last: int) -> StreamEvent:
+    if isinstance(entry, Event):
+        return entry
+    event = chunk_event(entry, last)
+    if first != last:
+        event.__dict__["first_seq"] = first
+    return event
+
+
 def _discard(table: dict[int, Any], key: int) -> None:
     table.pop(key, None)
 
@@ -455,26 +462,3 @@ def _whole(option: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise InvalidOption(option, value, "give a whole number, 0 or more")
     return value
-
-
-def _weigh(value: object) -> int:
-    """Estimate the bytes ``value`` takes; shared parts count once, attributes not at all."""
-    total = 0
-    seen: set[int] = set()
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        # An estimate must not fail, whatever objects a user's function puts into its chunks.
-        try:
-            total += sys.getsizeof(item, 64)
-            if isinstance(item, Mapping):
-                entries = cast("Mapping[object, object]", item)
-                pending += [part for pair in entries.items() for part in pair]
-            elif isinstance(item, list | tuple | set | frozenset):
-                pending.extend(cast("Iterable[object]", item))
-        except Exception:  # noqa: BLE001
-            total += 64
-    return total

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from puckstream.errors import InvalidOption
 
-__all__ = ["Timeout"]
+__all__ = ["Timeout", "check_span"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,19 @@ class Timeout:
         if value is None:
             return cls()
         return cls(total=_seconds("timeout", value))
+
+
+def check_span(option: str, value: object) -> float:
+    """Return ``value`` as seconds, 0 or more.
+
+    Raises:
+        InvalidOption: if it is no finite number, or below 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidOption(option, value, "give seconds as a number")
+    if not 0 <= value < math.inf:
+        raise InvalidOption(option, value, "give a finite number of seconds, 0 or more")
+    return float(value)
 
 
 def _seconds(option: str, value: object) -> float:

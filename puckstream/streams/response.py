@@ -88,7 +88,8 @@ class Response:
         content: the text, or the last structured partial.
         thinking: the text of the model's reasoning; empty where it showed none.
         tool_calls: the tools it asks for, in the order of their index.
-        finish_reason: as the provider spells it (``"stop"``, ``"length"``, …).
+        finish_reason: ``"stop"``, ``"length"``, ``"tool_calls"``, ``"content_filter"``, or a
+            word of the provider's that is none of these.
         usage: the token counts; ``usage.estimated`` says whether they were counted here.
         metadata: whatever else the last chunk carried: ``model``, ``response_id``, …
     """

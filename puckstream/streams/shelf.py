@@ -21,6 +21,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, cast
 
 from puckstream.errors import InvalidOption, StreamExpired, StreamNotFound, StreamRunning
+from puckstream.streams.entries import LOG_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ class Shelf:
         max_ended: how many ended streams are kept at most.
         max_bytes: how many bytes the logs of ended streams may take, by their own estimate.
         tombstone_ttl: how long a cancel waits for the start of its stream, in seconds.
+        log_bytes: how many bytes the log of one stream may take; see `Log`.
 
     Raises:
         InvalidOption: if a limit is negative or not a number.
@@ -55,11 +57,13 @@ class Shelf:
         max_ended: int = 1000,
         max_bytes: int = 64 * 1024 * 1024,
         tombstone_ttl: float = 120.0,
+        log_bytes: float = LOG_BYTES,
     ) -> None:
         self.retention = _limit("retention", retention)
         self.max_ended = _limit("max_ended", max_ended)
         self.max_bytes = _limit("max_bytes", max_bytes)
         self.tombstone_ttl = _limit("tombstone_ttl", tombstone_ttl)
+        self.log_bytes = _limit("log_bytes", log_bytes)
         self._runs = 0
         self._bytes = 0
         self._running: dict[str, StreamRecord] = {}

@@ -10,16 +10,21 @@ import asyncio
 import functools
 import inspect
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from puckstream.backends.base import Chunk, Request, Resources
 from puckstream.errors import ActorDead, InvalidOption, NodeNotRunning, StreamError
 from puckstream.streams.client import Client
 from puckstream.streams.context import Context, Prompt
 from puckstream.streams.events import StartInfo
+from puckstream.streams.limits import Limits
 
-__all__ = ["Done", "Emit", "Run", "Source", "as_source"]
+if TYPE_CHECKING:
+    from puckstream.actors.ref import ActorRef
+    from puckstream.streams.threads import Threads
+
+__all__ = ["Done", "Emit", "Run", "Source", "as_sources"]
 
 # Chunks a generator may yield without a pause before the loop gets its turn.
 _BREATH = 64
@@ -44,10 +49,12 @@ class Run(NamedTuple):
 
     emit: Emit
     resources: Resources
-    in_thread: Callable[..., asyncio.Future[Any]]
-    """``in_thread(function, *args)`` runs a blocking function in a worker thread."""
+    threads: Threads
+    """Where a blocking function runs."""
+    owner: ActorRef[Any]
+    """The stream's actor."""
     ended: Callable[[], bool]
-    """Whether the stream has ended, so that whatever still comes would be in vain."""
+    """Whether the attempt has ended, so that whatever still comes would be in vain."""
 
 
 class Source(Protocol):
@@ -61,6 +68,21 @@ class Source(Protocol):
     @property
     def context(self) -> Context:
         """The conversation up to and with the user's turn."""
+        ...
+
+    @property
+    def key(self) -> Hashable:
+        """What its limits count by."""
+        ...
+
+    @property
+    def limits(self) -> Limits | None:
+        """How many of its kind may run at once."""
+        ...
+
+    @property
+    def base_url(self) -> str | None:
+        """Where it is, as far as it says; for telemetry."""
         ...
 
     async def run(self, run: Run) -> Done | None:
@@ -83,6 +105,10 @@ class ClientSource:
     ) -> None:
         self.info = StartInfo(client.model or None, client.provider)
         self.context = (context or Context()).user(prompt)
+        self.key = client.limits_key
+        self.limits = client.limits
+        base_url = getattr(client.backend, "base_url", None)
+        self.base_url = base_url if isinstance(base_url, str) else None
         self._backend = client.backend
         self._request = Request(self.context.to_messages(client.system_prompt), options)
 
@@ -100,6 +126,9 @@ class FunctionSource:
     def __init__(self, function: Callable[..., Any], context: Context | None) -> None:
         self.info = StartInfo()
         self.context = context or Context()
+        self.key = None
+        self.limits = None
+        self.base_url = None
         self._function = function
 
     async def run(self, run: Run) -> Done | None:
@@ -114,32 +143,27 @@ class FunctionSource:
         return await self._run_in_thread(emit, run)
 
     async def _run_in_thread(self, emit: Emit, run: Run) -> Done | None:
-        begun, stopped = threading.Event(), threading.Event()
+        stopped = threading.Event()
 
         def emit_or_stop(item: Any) -> None:
             if stopped.is_set():
                 raise asyncio.CancelledError
             emit(item)
 
-        def call() -> tuple[Any, BaseException | None]:
-            begun.set()
-            if stopped.is_set():
-                return None, None
-            # Returned, not raised: a future takes no StopIteration, and a SystemExit or
-            # KeyboardInterrupt coming out of one would end the loop.
-            try:
-                return self._function(emit_or_stop), None
-            except BaseException as error:  # noqa: BLE001  # raised again by the worker
-                return None, error
+        def call() -> Any:
+            return None if stopped.is_set() else self._function(emit_or_stop)
 
-        thread = run.in_thread(call)
+        thread = run.threads.run(call)
         try:
             result, error = await asyncio.shield(thread)
         except asyncio.CancelledError:
             stopped.set()
-            if begun.is_set():
+            try:
                 # It ends at its next emit; the stream's actor is not down before it has.
                 await asyncio.wait([thread])
+            except asyncio.CancelledError:
+                run.threads.leave(thread, run.owner)
+                raise
             raise
         if error is not None:
             raise error
@@ -213,30 +237,33 @@ def _off_protocol(what: str) -> StreamError:
     return StreamError("protocol", f"the stream's function {what}")
 
 
-def as_source(
+def as_sources(
     origin: object,
     prompt: Prompt | None,
     context: Context | None,
     options: Mapping[str, Any],
-) -> Source:
-    """Make the source of a stream out of what the caller passed.
+    fallback: object = (),
+) -> tuple[Source, ...]:
+    """Make the sources of a stream, in their order, out of what the caller passed.
 
     Args:
         origin: a `Client`; an async generator function of chunks or text; an
             ``async def f(emit)``; or a blocking ``def f(emit)``, run in a thread.
         prompt: what to ask; only with a client, and needed there.
         context: the conversation so far.
-        options: passed on to the client's provider.
+        options: passed on to each client's provider.
+        fallback: the clients that follow the first one.
 
     Raises:
         InvalidOption: if these do not go together.
     """
     if context is not None and not isinstance(cast("object", context), Context):
         raise InvalidOption("context", context, "a puckstream Context")
+    others = _clients(fallback)
     if isinstance(origin, Client):
         if prompt is None:
             raise InvalidOption("prompt", prompt, "a client needs something to answer")
-        return ClientSource(origin, prompt, context, options)
+        return tuple(ClientSource(one, prompt, context, options) for one in (origin, *others))
     if not callable(origin) or isinstance(origin, type):
         raise InvalidOption("source", origin, "a Client, or a function that makes chunks")
     if prompt is not None:
@@ -244,4 +271,17 @@ def as_source(
     if options:
         option = next(iter(options))
         raise InvalidOption(option, options[option], "options go to a client's provider")
-    return FunctionSource(origin, context)
+    if others:
+        raise InvalidOption("fallback", others, "a client falls back on others; a function calls")
+    return (FunctionSource(origin, context),)
+
+
+def _clients(fallback: object) -> tuple[Client, ...]:
+    if fallback == ():
+        return ()
+    if not isinstance(fallback, Sequence):
+        raise InvalidOption("fallback", fallback, "a list of clients")
+    for one in cast("Sequence[object]", fallback):
+        if not isinstance(one, Client):
+            raise InvalidOption("fallback", one, "a list of clients")
+    return tuple(cast("Sequence[Client]", fallback))

@@ -3,6 +3,9 @@
 It owns a worker task which runs the source and owns the upstream connection. What the worker
 emits are messages to the actor; the actor alone writes the log. Cancel comes on the control lane,
 ahead of chunks that wait. After the end the actor stays until its worker has closed everything.
+
+An attempt is one run of a source by one worker. The next one begins when the worker of the last
+has ended, and never once the stream is over.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from puckstream.actors.actor import Actor
 from puckstream.actors.signals import Crash, Exit, ExitReason, TaskDone, TaskFailed
 from puckstream.backends.base import Chunk
-from puckstream.errors import StreamError
+from puckstream.errors import StreamError, TooManyStreams
 from puckstream.streams.context import Context
+from puckstream.streams.events import RetryInfo
 from puckstream.streams.policy import Timeout
+from puckstream.streams.retry import Retry, Step, is_visible
 from puckstream.streams.shelf import topic
 from puckstream.streams.source import Done, Run, Source
 
@@ -26,7 +31,9 @@ if TYPE_CHECKING:
     from puckstream.actors.pubsub import PubSub
     from puckstream.backends.base import Resources
     from puckstream.streams.events import CancelReason
+    from puckstream.streams.limits import Ticket
     from puckstream.streams.log import StreamRecord
+    from puckstream.streams.threads import Threads
 
 __all__ = ["Cancel", "CancelOutcome", "Plan", "StreamActor"]
 
@@ -59,14 +66,24 @@ class _Overdue(NamedTuple):
     times: int
 
 
+class _Begin(NamedTuple):
+    """It is time for an attempt, or there is room for it."""
+
+    attempt: int
+
+
 class Plan(NamedTuple):
     """Everything a stream actor is started with."""
 
     record: StreamRecord
-    source: Source
+    sources: tuple[Source, ...]
+    """Whose turn it is first, and who follows if that one fails."""
     timeout: Timeout
+    retry: Retry
+    ticket: Ticket
     pubsub: PubSub
     resources: Resources
+    threads: Threads
 
 
 class StreamActor(Actor):
@@ -78,15 +95,25 @@ class StreamActor(Actor):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
-        self._record = plan.record
+        self.record = plan.record
+        self._plan = plan
         self._log = plan.record.log
-        self._source = plan.source
+        self._source, *self._next_sources = plan.sources
         self._timeout = plan.timeout
         self._pubsub = plan.pubsub
-        self._resources = plan.resources
         self._topic = topic(plan.record.id)
+        self._attempt = 1
+        self._tried = 0  # attempts with the present source
+        self._running = False  # between attempts it is not
+        self._begun_seq = 0
+        self._visible = False
+        self._watching = plan.timeout.idle is not None or self._may_retry
         self._idle_watched = False
         self._clock = self.actor_ref._system.clock
+
+    @property
+    def _may_retry(self) -> bool:
+        return self._plan.retry.attempts > 1 or bool(self._next_sources)
 
     def describe(self) -> str:
         """Return one line for the tree."""
@@ -96,17 +123,15 @@ class StreamActor(Actor):
     # -- hooks
 
     def on_start(self) -> None:
-        """Announce the stream and set its worker going."""
-        self._record.owner = self.actor_ref
+        """Set the clocks and the worker going, or wait for a place."""
+        self.record.owner = self.actor_ref
         names = self.actor_ref._system.names
         if names is not None:
             names.register(self._topic, self.actor_ref)
             # From its end on the name is free for the next run, though the actor may linger.
             self._log.on_end(lambda _event: names.unregister(self._topic, self.actor_ref))
-        self._log.start(self._source.info, self._clock.now())
-        self._publish()
         self._start_clocks()
-        self.start_task("worker", self._work)
+        self._begin(1)
 
     def on_receive(self, message: Any) -> Any:
         """Take in chunks, the worker's end, a cancel, or a clock."""
@@ -118,6 +143,8 @@ class StreamActor(Actor):
                 return self._cancel(reason, by)
             case _Check(clock):
                 self._check(clock)
+            case _Begin(attempt):
+                self._begin(attempt)
             case _Overdue(times):
                 self._overdue(times)
             case TaskDone("worker", result):
@@ -161,16 +188,39 @@ class StreamActor(Actor):
 
     # -- the worker
 
-    async def _work(self) -> Done | None:
-        log, system = self._log, self.actor_ref._system
+    def _begin(self, attempt: int) -> None:
+        """Start an attempt, now or when there is a place for it."""
+        log, now = self._log, self._clock.now()
+        if log.terminal is not None or attempt != self._attempt or self._running:
+            return
+        ticket = self._plan.ticket
+        if not ticket.may_run:
+            if attempt == 1:
+                log.status = "queued"
+            ticket.on_turn(lambda: self.actor_ref._deliver(_Begin(attempt)))
+            return
+        self._running = True
+        self._tried += 1
+        log.start(self._source.info._replace(attempt=attempt), now)
+        self._begun_seq = log.last_seq
+        self._publish()
+        if attempt == 1 and self._timeout.first is not None:
+            # Of the seconds in line it knows nothing.
+            self.send_after(self._timeout.first, _Check("first"))
+        self._watch_idle()
+        self.start_task("worker", self._work, self._source, attempt)
+
+    async def _work(self, source: Source, attempt: int) -> Done | None:
+        log, plan = self._log, self._plan
         run = Run(
             emit=self.actor_ref.tell,
-            resources=self._resources,
-            in_thread=system.run_in_thread,
-            ended=lambda: log.terminal is not None,
+            resources=plan.resources,
+            threads=plan.threads,
+            owner=self.actor_ref,
+            ended=lambda: log.terminal is not None or self._attempt != attempt,
         )
         try:
-            return await self._source.run(run)
+            return await source.run(run)
         except (KeyboardInterrupt, SystemExit) as error:
             # asyncio throws these out of the loop, and all other streams with it. A Ctrl-C does
             # belong to the program; it comes to the main thread only.
@@ -190,9 +240,14 @@ class StreamActor(Actor):
             return
         if event is not None:
             self._publish()
-            if not self._idle_watched and self._timeout.idle is not None:
-                self._idle_watched = True
-                self.send_after(self._timeout.idle, _Check("idle"))
+            if self._watching:
+                self._look_at(chunk)
+
+    def _look_at(self, chunk: Chunk) -> None:
+        """Note what clocks and retries have to know, as long as there is something to note."""
+        self._watch_idle()
+        self._visible = self._visible or not self._may_retry or is_visible(chunk)
+        self._watching = not (self._visible and (self._idle_watched or self._timeout.idle is None))
 
     def _worker_done(self, result: Any) -> None:
         if self._log.terminal is None:
@@ -208,10 +263,57 @@ class StreamActor(Actor):
         self.finish()
 
     def _worker_failed(self, error: BaseException) -> None:
-        if self._log.terminal is None:
-            self._fail(_as_stream_error(error))
-        else:
+        if self._log.terminal is not None:
             self.finish()
+            return
+        self._running = False
+        failure = _as_stream_error(error)
+        step = self._next_step(failure)
+        if step is None:
+            self._fail(failure)
+        else:
+            self._try_again(step, failure)
+
+    # -- attempts
+
+    def _next_step(self, failure: StreamError) -> Step | None:
+        """Decide what follows a failure, and whose turn it is."""
+        while True:
+            step = self._plan.retry.decide(
+                failure,
+                tried=self._tried,
+                clients_left=len(self._next_sources),
+                visible=self._visible,
+                chance=self._plan.retry.chance(),
+            )
+            if step is None or not step.next_client:
+                return step
+            source = self._next_sources.pop(0)
+            try:
+                self._plan.ticket.change(source.key, source.limits)
+            except TooManyStreams as busy:
+                logger.info("stream %r: a fallback has no room: %s", self._log.id, busy)
+                continue
+            self._source, self._tried = source, 0
+            return step
+
+    def _try_again(self, step: Step, failure: StreamError) -> None:
+        self._attempt += 1
+        source = self._source.info
+        info = RetryInfo(
+            attempt=self._attempt,
+            delay=step.delay,
+            reason=failure,
+            reset=self._log.last_seq > self._begun_seq,
+            provider=source.provider,
+            model=source.model,
+        )
+        self._log.retry(info, self._clock.now())
+        self._publish()
+        if step.delay > 0:
+            self.send_after(step.delay, _Begin(self._attempt))
+        else:
+            self._begin(self._attempt)
 
     # -- ends
 
@@ -256,8 +358,6 @@ class StreamActor(Actor):
     # -- clocks
 
     def _start_clocks(self) -> None:
-        if self._timeout.first is not None:
-            self.send_after(self._timeout.first, _Check("first"))
         if self._timeout.total is not None:
             self.send_after(self._timeout.total, _Check("total"))
 
@@ -271,12 +371,22 @@ class StreamActor(Actor):
             if log.first_chunk_at is None:
                 self._cancel("timeout_first", None)
         elif self._timeout.idle is not None:
+            self._idle_watched = False
             # One timer for all gaps: it asks how long the present one has lasted.
-            left = log.last_at + self._timeout.idle - self._clock.now()
-            if left > 0:
-                self.send_after(left, _Check("idle"))
-            else:
-                self._cancel("timeout_idle", None)
+            self._watch_idle(log.last_at + self._timeout.idle - self._clock.now())
+
+    def _watch_idle(self, left: float | None = None) -> None:
+        """Have the idle clock run, from the first chunk on, and not between attempts."""
+        idle = self._timeout.idle
+        if idle is None or self._idle_watched or not self._running:
+            return
+        if self._log.first_chunk_at is None:
+            return
+        if left is not None and left <= 0:
+            self._cancel("timeout_idle", None)
+            return
+        self._idle_watched = True
+        self.send_after(idle if left is None else left, _Check("idle"))
 
 
 def _on_main_thread() -> bool:

@@ -1,58 +1,38 @@
-"""Following a stream: from a place in its log, by iteration, on any loop or thread.
-
-An iterating subscriber keeps a position in the log and nothing else, so it can be as slow as it
-likes: it costs no memory and delays nobody.
-"""
+"""Following a stream by iteration, from a place in its log."""
 
 from __future__ import annotations
 
-import contextlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from puckstream.actors.pubsub import Position
+from puckstream.actors.feed import BACKLOG, Position
+from puckstream.actors.pubsub import check_position
 from puckstream.actors.reply import Reply
-from puckstream.errors import InvalidOption, NodeNotRunning
-from puckstream.streams.events import StreamEvent, stream_message
+from puckstream.errors import InvalidOption, StreamCancelled
+from puckstream.streams.coalesce import Seam, seam
+from puckstream.streams.events import (
+    CancelledEvent,
+    ChunkEvent,
+    ContentEvent,
+    DoneEvent,
+    ErrorEvent,
+    RetryingEvent,
+    SkippedEvent,
+    StreamEvent,
+)
+from puckstream.streams.iteration import Iteration, Look, when_ended
 
 if TYPE_CHECKING:
     from puckstream.actors.scheduler import Scheduler
     from puckstream.streams.log import Log
 
-__all__ = ["LogFeed", "Subscription"]
+__all__ = ["Subscription"]
+
+T_co = TypeVar("T_co", covariant=True)
 
 
-class LogFeed:
-    """A stream's log as PubSub hands it out: numbered ``("puck_stream", id, event)`` messages.
-
-    PubSub knows a feed by its identity: whoever subscribes to one log must be given one feed.
-    """
-
-    __slots__ = ("__weakref__", "_log")
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    @property
-    def last(self) -> int:
-        """The seq of the newest event."""
-        return self._log.last_seq
-
-    @property
-    def ended(self) -> bool:
-        """Whether the terminal event is there."""
-        return self._log.terminal is not None
-
-    def after(self, number: int) -> Sequence[Any]:
-        """Return the messages of the events behind ``number``."""
-        log = self._log
-        stream_id = log.id
-        return [stream_message(stream_id, event) for event in log.read(number)]
-
-
-class Subscription:
+class Subscription(Iteration[T_co]):
     """The events of one stream from a position on, in order, ending with the terminal one.
 
     Iterate it with ``async for`` on any event loop, or with ``for`` in a thread that runs none.
@@ -60,115 +40,197 @@ class Subscription:
 
     Args:
         after: begin behind this seq (0 is the start), or ``"now"``.
+        transform: called with every event where it is handed out; what it returns is handed out
+            in its place, ``None`` drops it. What it raises goes to who iterates.
+        backlog: how many events may wait one by one. Who lags further behind gets adjacent deltas
+            of text joined; nothing is lost.
 
     Raises:
-        InvalidOption: if ``after`` is no position.
+        InvalidOption: if ``after`` is no position, ``backlog`` below 1, or ``transform`` no
+            function.
     """
 
-    def __init__(self, system: Scheduler, log: Log, after: Position = 0) -> None:
-        if after != "now" and (type(after) is not int or after < 0):
-            raise InvalidOption("after", after, "a seq ≥ 0, or 'now'")
-        self._system = system
-        self._log = log
-        self._after = log.last_seq if after == "now" else after
-        self._read: deque[StreamEvent] = deque()
-        self._ended = False
-        self._forget: Callable[[], None] | None = None
-
-    @property
-    def seq(self) -> int:
-        """The seq of the last event handed out; follow on from here with ``after=``."""
-        return self._after
-
-    # -- asynchronous
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
+    def __init__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        system: Scheduler,
+        log: Log,
+        after: Position = 0,
+        *,
+        transform: Callable[[StreamEvent], T_co | None] | None = None,
+        backlog: int = BACKLOG,
     ) -> None:
-        self.close()
+        check_position(after, backlog)
+        if transform is not None and not callable(transform):
+            raise InvalidOption("transform", transform, "a function of an event")
+        super().__init__(system, log)
+        self._seq = log.last_seq if after == "now" else after
+        self._transform = transform
+        self._backlog = backlog
+        self._interval = 0.0
+        self._chars = 0
+        self._handed_at = -math.inf
+        # The run of deltas that is held back, and how long it is.
+        self._held: Seam | None = None
+        self._held_chars = 0
 
-    def __aiter__(self) -> Self:
+    # -- how it is handed out
+
+    def coalesce(self, interval: float) -> Self:
+        """Hand out text at most once in ``interval`` seconds of the node's clock, joined.
+
+        Adjacent deltas of one kind become one event. Nothing is held back by this once something
+        else has happened, or the stream has ended. Call it before iterating.
+
+        Returns:
+            This subscription.
+
+        Raises:
+            InvalidOption: if ``interval`` is no number of seconds above 0.
+        """
+        given = cast("object", interval)
+        if type(given) not in (int, float) or not 0 < interval < math.inf:
+            raise InvalidOption("interval", interval, "seconds, more than 0")
+        self._interval = float(interval)
         return self
 
-    async def __anext__(self) -> StreamEvent:
-        if not self._read:
-            if self._ended:
-                raise StopAsyncIteration
-            self._read.extend(await self._ask())
-            if not self._read:
-                raise StopAsyncIteration
-        return self._take()
+    def buffer(self, chars: int) -> Self:
+        """Hand out text in pieces of at least ``chars`` characters.
 
-    # -- blocking
+        What is shorter waits until more comes, something else happens, or the stream ends; with
+        `coalesce` as well, no longer than its interval. Call it before iterating.
 
-    def __enter__(self) -> Self:
+        Returns:
+            This subscription.
+
+        Raises:
+            InvalidOption: if ``chars`` is no whole number above 0.
+        """
+        if type(chars) is not int or chars < 1:
+            raise InvalidOption("chars", chars, "a whole number of characters, 1 or more")
+        self._chars = chars
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def text(self) -> Subscription[str]:
+        """Return a subscription to the text alone: what to show, piece by piece.
 
-    def __iter__(self) -> Iterator[StreamEvent]:
-        while True:
-            if not self._read:
-                if self._ended:
-                    return
-                self._read.extend(self._ask().get())
-                if not self._read:
-                    return
-            yield self._take()
+        Structured content comes whole, as JSON, at the end. Pieces cannot be taken back: after a
+        retry that voids the text so far, the new answer follows the pieces of the old one.
 
-    def close(self) -> None:
-        """Leave. The stream goes on; what has not been handed out yet is not any more."""
-        self._ended = True
+        Raises (at the end of the iteration):
+            StreamError: if the stream failed.
+            StreamCancelled: if it was cancelled.
+
+        Raises (at once):
+            InvalidOption: if this subscription has a ``transform``.
+        """
+        if self._transform is not None:
+            raise InvalidOption("transform", self._transform, "text() is a transformation itself")
+        text: Subscription[str] = Subscription(
+            self._system, self._log, self._seq, transform=_Text(), backlog=self._backlog
+        )
+        text._interval, text._chars = self._interval, self._chars
+        return text
+
+    # -- all at once
+
+    def collect(self) -> Reply[list[T_co]]:
+        """Return a reply with everything that is left to hand out, settled at the stream's end.
+
+        The subscription is over then. It keeps nothing in the meantime but its position.
+
+        Raises (when awaited):
+            Exception: what the ``transform`` raises.
+        """
+        return when_ended(self._system, self._log).map(lambda _end: self._all())
+
+    def _all(self) -> list[T_co]:
+        if self._ended:
+            return []
         self._read.clear()
-        if self._forget is not None:
-            with contextlib.suppress(NodeNotRunning):  # nobody is left to wait for anything
-                self._system.run_on_loop(self._forget)
+        items = [self._hand_out(event) for event in self._log.read(self._seq)]
+        return [item for item in items if item is not None]
 
-    def _take(self) -> StreamEvent:
-        event = self._read.popleft()
-        self._after = event.seq
-        if event.terminal:
+    # -- on the loop
+
+    def _look(self) -> Look:
+        log, seq = self._log, self._seq
+        lag = log.last_seq - seq
+        self._held = None
+        if lag <= 0:
+            return Look()
+        if not self._interval and not self._chars:
+            # What a queue of this length would hold, else as much as can be joined.
+            if lag <= self._backlog:
+                return Look(log.read(seq))
+            return Look(log.joined(seq, self._backlog))
+        return self._look_at_run()
+
+    def _look_at_run(self) -> Look:
+        """Return the next run of deltas, unless it may still grow and its time has not come."""
+        log, now = self._log, self._system.clock.now()
+        (event,) = log.joined(self._seq, 1)
+        common = seam(event.chunk) if isinstance(event, ChunkEvent) else None
+        if common is not None and event.seq == log.last_seq and log.terminal is None:
+            if self._chars and self._handed_at == -math.inf:
+                self._handed_at = now
+            chars = len(cast("ChunkEvent", event).chunk.content)
+            left = self._handed_at + self._interval - now if self._interval else math.inf
+            if left > 0 and not (self._chars and chars >= self._chars):
+                self._held, self._held_chars = common, chars
+                return Look(pause=None if left == math.inf else left)
+        if common is not None:
+            self._handed_at = now
+        return Look([event])
+
+    def _is_held(self, event: StreamEvent) -> bool:
+        if self._held is None or not isinstance(event, ChunkEvent):
+            return False
+        if seam(event.chunk) != self._held:
+            return False
+        self._held_chars += len(event.chunk.content)
+        return not self._chars or self._held_chars < self._chars
+
+    def _hand_out(self, found: Any) -> T_co | None:
+        seq: int = found.seq
+        self._coalesced += seq - self._seq - 1
+        self._delivered += 1
+        self._seq = seq
+        if found.terminal:
             self._ended = True
-        return event
+        transform = self._transform
+        if transform is None:
+            event: T_co = found
+            return event
+        return transform(found)
 
-    def _ask(self) -> Reply[list[StreamEvent]]:
-        try:
-            return self._system.perform(self._next)
-        except NodeNotRunning:
-            # The node has shut down: the log has ended, and any thread may read it now.
-            rest: Reply[list[StreamEvent]] = Reply()
-            rest._resolve(self._log.read(self._after))
-            return rest
 
-    def _next(self) -> Reply[list[StreamEvent]] | list[StreamEvent]:
-        """Return what is behind the position, or a reply that waits for more; on the loop."""
-        log = self._log
-        events = log.read(self._after)
-        if events or log.terminal is not None:
-            return events
-        reply: Reply[list[StreamEvent]] = Reply()
+class _Text:
+    """Turns events into pieces of text, and the end of a stream without an answer into an error."""
 
-        def appended(_event: StreamEvent) -> None:
-            forget()
-            reply._resolve(log.read(self._after))
+    def __init__(self) -> None:
+        self._chars = 0
 
-        forget = log.on_append(appended)
+    def __call__(self, event: StreamEvent) -> str | None:
+        match event:
+            case ContentEvent():
+                content = event.chunk.content
+                return self._counted(content) if isinstance(content, str) else None
+            case SkippedEvent(response):
+                # What was there before this piece has been handed out already.
+                return self._counted(response.text[self._chars :])
+            case RetryingEvent(info):
+                if info.reset:
+                    self._chars = 0
+            case DoneEvent(response) if not isinstance(response.content, str):
+                return response.text
+            case ErrorEvent(reason):
+                raise reason
+            case CancelledEvent(content):
+                raise StreamCancelled(event.reason, content)
+            case _:
+                pass
+        return None
 
-        def leave() -> None:
-            forget()
-            reply._resolve([])
-
-        self._forget = leave
-        return reply
+    def _counted(self, text: str) -> str | None:
+        self._chars += len(text)
+        return text or None

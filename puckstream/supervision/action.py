@@ -31,9 +31,9 @@ ReportKind: TypeAlias = Literal[
     "child_terminated",
     "start_error",
     "shutdown_error",
-    "restart_intensity",
+    "reached_max_restart_intensity",
 ]
-"""A child ended, did not start, ended otherwise than asked, or was restarted too often."""
+"""A child ended, did not start, ended otherwise than asked, or was restarted too often (OTP)."""
 
 ShutdownCause: TypeAlias = Literal[
     "start_failed",
@@ -102,19 +102,21 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Report(Generic[RefT, ReasonT]):
-    """Log this and tell telemetry; nothing depends on it.
+    """Log this; nothing depends on it.
 
     Args:
         kind: what there is to report.
         id: the child.
         ref: the actor it was; None if it never ran.
         reason: its exit reason, or why it did not start.
+        restarts: how often it had been restarted.
     """
 
     kind: ReportKind
     id: Hashable
     ref: RefT | None
     reason: ReasonT | None
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ __all__ = [
     "Shutdown",
     "Strategy",
     "as_child_spec",
+    "as_child_specs",
     "check_child_specs",
     "child",
 ]
@@ -172,8 +173,10 @@ class ChildSpec:
             (what a supervisor needs); ``"brutal_kill"`` does not ask.
         type: whether the child is itself a supervisor.
         significant: whether its end counts for the supervisor's ``auto_shutdown``.
-        name: a name to register the child under, any hashable.
+        name: a name to register the child under, any hashable; a `Via` for another registry.
         backoff: how to delay restarts; None restarts at once.
+        start_timeout: seconds its start may take before it is killed, and has failed; None is
+            without limit.
 
     Raises:
         InvalidSpec: a value is none of these.
@@ -189,6 +192,7 @@ class ChildSpec:
     significant: bool = False
     name: Hashable | None = None
     backoff: Backoff | None = None
+    start_timeout: float | None = None
 
     def __post_init__(self) -> None:
         # Written out: a dynamic supervisor's spawn pays for each call made here.
@@ -196,6 +200,10 @@ class ChildSpec:
             _refuse("id", self.id, "give a hashable value, such as a string")
         if not callable(self.start):
             _refuse("start", self.start, "give an actor class or a start function")
+        if type(self.args) is not tuple:
+            _refuse("args", self.args, "give a tuple of positional arguments")
+        if type(self.kwargs) is not dict and not _is_a(self.kwargs, Mapping):
+            _refuse("kwargs", self.kwargs, "give a dict of keyword arguments")
         if self.restart not in _RESTARTS:
             _refuse_choice("restart", self.restart, _RESTARTS)
         if not _is_shutdown(self.shutdown):
@@ -209,6 +217,9 @@ class ChildSpec:
             _refuse("name", self.name, "give a hashable value, such as a string")
         if self.backoff is not None and not _is_a(self.backoff, Backoff):
             _refuse("backoff", self.backoff, "give a Backoff or None")
+        limit = self.start_timeout
+        if limit is not None and not (_is_number(limit) and limit > 0):
+            _refuse("start_timeout", limit, "give seconds above 0, or None")
 
     @property
     def is_class(self) -> bool:
@@ -242,6 +253,7 @@ class ChildSpec:
             and self.type == known.type
             and self.significant == known.significant
             and self.backoff == known.backoff
+            and self.start_timeout == known.start_timeout
         )
 
 
@@ -256,6 +268,7 @@ def child(
     significant: bool = False,
     name: Hashable | None = None,
     backoff: Backoff | None = None,
+    start_timeout: float | None = None,
     **kwargs: Any,
 ) -> ChildSpec:
     """Return the spec of a child that is started as ``start(*args, **kwargs)``.
@@ -289,6 +302,7 @@ def child(
         significant,
         name,
         backoff,
+        start_timeout,
     )
 
 
@@ -312,26 +326,40 @@ def as_child_spec(item: ChildSpec | Callable[..., Any]) -> ChildSpec:
     return spec
 
 
+def as_child_specs(children: Iterable[ChildSpec | Callable[..., Any]]) -> tuple[ChildSpec, ...]:
+    """Return the specs that a list of children stands for, see `as_child_spec`.
+
+    Raises:
+        InvalidSpec: ``children`` is no list, or one of them is no child.
+    """
+    if not _is_a(children, Iterable):
+        _refuse("children", children, "give a list of child specs")
+    return tuple(as_child_spec(item) for item in children)
+
+
 def check_child_specs(
-    specs: Iterable[ChildSpec], auto_shutdown: AutoShutdown | None = None
+    children: Iterable[ChildSpec | Callable[..., Any]],
+    auto_shutdown: AutoShutdown | None = None,
 ) -> None:
-    """Check that specs can live together under one supervisor; the first error is raised.
+    """Check that children can live together under one supervisor (OTP ``check_childspecs``).
+
+    Nothing is started. The first error is raised, the one a `Supervisor` would raise.
 
     Args:
-        specs: the specs, each valid in itself.
+        children: what a supervisor would be given: specs, actor classes, or anything with
+            ``child_spec()``.
         auto_shutdown: the supervisor's flag; None if it is not known, which leaves out the
             check against ``never``.
 
     Raises:
-        InvalidSpec: ``specs`` is no iterable or holds something else than specs, two have one
-            id, or one is significant where that cannot mean anything.
+        InvalidSpec: ``children`` is no list or holds something that is no child, two have one
+            id, one is significant where that cannot mean anything, or ``auto_shutdown`` is none
+            of the flag's values.
     """
-    if not _is_a(specs, Iterable):
-        _refuse("children", specs, "give a list of child specs")
+    if auto_shutdown is not None and auto_shutdown not in _AUTO_SHUTDOWNS:
+        _refuse_choice("auto_shutdown", auto_shutdown, _AUTO_SHUTDOWNS)
     ids: set[Hashable] = set()
-    for spec in specs:
-        if not _is_a(spec, ChildSpec):
-            _refuse("children", spec, "every child must be a ChildSpec; use child(...)")
+    for spec in as_child_specs(children):
         if spec.significant:
             _check_significant(spec, auto_shutdown)
         if spec.id in ids:

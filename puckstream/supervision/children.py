@@ -15,8 +15,9 @@ actions comes out; the supervisor actor carries them out in order. Its rules:
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from puckstream.errors import ChildNotFound, ChildPresent, ChildRestarting, ChildRunning
 from puckstream.supervision.action import (
@@ -31,6 +32,7 @@ from puckstream.supervision.action import (
 from puckstream.supervision.child import ChildSpec, Flags, check_child_specs
 from puckstream.supervision.intensity import add_restart
 from puckstream.supervision.place import ChildRow, Counts, Place
+from puckstream.supervision.plan import Plan, Purpose
 from puckstream.supervision.strategy import (
     Classify,
     Reason,
@@ -43,25 +45,6 @@ __all__ = ["Children"]
 
 RefT = TypeVar("RefT", bound=Hashable)
 ReasonT = TypeVar("ReasonT", bound=Reason)
-
-_Purpose: TypeAlias = Literal["boot", "add", "by_hand", "restart", "terminate", "stop_all"]
-
-
-class _Plan(Generic[RefT, ReasonT]):
-    """Work under way: first the stops, then the starts, both taken from the end."""
-
-    __slots__ = ("current", "purpose", "to_start", "to_stop")
-
-    def __init__(
-        self,
-        purpose: _Purpose,
-        to_stop: list[Place[RefT, ReasonT]],
-        to_start: list[Place[RefT, ReasonT]],
-    ) -> None:
-        self.purpose: _Purpose = purpose
-        self.to_stop = to_stop
-        self.to_start = to_start
-        self.current: Place[RefT, ReasonT] | None = None
 
 
 class Children(Generic[RefT, ReasonT]):
@@ -87,6 +70,7 @@ class Children(Generic[RefT, ReasonT]):
         "_killed",
         "_plan",
         "_shutdown",
+        "_significant",
         "_tokens",
         "flags",
         "restart_count",
@@ -114,8 +98,11 @@ class Children(Generic[RefT, ReasonT]):
         self._classify = classify
         self._children = {spec.id: Place[RefT, ReasonT](spec) for spec in specs}
         self._by_ref: dict[RefT, Place[RefT, ReasonT]] = {}
-        self._plan: _Plan[RefT, ReasonT] | None = None
-        self._deaths: dict[RefT, tuple[ReasonT, float]] = {}
+        self._plan: Plan[RefT, ReasonT] | None = None
+        # Taken from the front; a dict would look at every one that was there before.
+        self._deaths: OrderedDict[RefT, tuple[ReasonT, float]] = OrderedDict()
+        # Significant children that may be left; one that is not is taken out when it is noticed.
+        self._significant: OrderedDict[Hashable, Place[RefT, ReasonT]] = OrderedDict()
         self._ended = False
         self._tokens = 0
 
@@ -224,7 +211,7 @@ class Children(Generic[RefT, ReasonT]):
         """
         self._check_idle()
         self._find_down(child_id)
-        del self._children[child_id]
+        self._forget(child_id)
 
     def stop_all(self) -> Actions[RefT, ReasonT]:
         """Stop every child in reverse order; nothing is started or restarted any more.
@@ -233,7 +220,7 @@ class Children(Generic[RefT, ReasonT]):
         unanswered `Start` brings up is for the caller to stop.
         """
         self._ended = True
-        self._plan = _Plan("stop_all", list(self._children.values()), [])
+        self._plan = Plan("stop_all", list(self._children.values()), [])
         return self._advance(self._plan)
 
     # Answers
@@ -247,6 +234,7 @@ class Children(Generic[RefT, ReasonT]):
         plan, place = self._answered("started", to_stop=False)
         self._by_ref[ref] = place
         place.occupy(ref, now)
+        self._watch(place)
         if plan.purpose == "restart":
             place.restarts += 1
         return self._advance(plan)
@@ -277,7 +265,8 @@ class Children(Generic[RefT, ReasonT]):
             return self._settle()
         if plan.purpose == "by_hand":
             return self._settle()
-        report: Report[RefT, ReasonT] = Report("start_error", spec.id, None, reason)
+        report: Report[RefT, ReasonT]
+        report = Report("start_error", spec.id, None, reason, place.restarts)
         if plan.purpose == "boot":
             return (report, self._end("start_failed", spec.id, self._shutdown, reason))
         return (report, self._retry(place, reason), *self._settle())
@@ -322,6 +311,17 @@ class Children(Generic[RefT, ReasonT]):
         """
         return self._find(child_id).row()
 
+    def row_of(self, ref: RefT) -> ChildRow[RefT] | None:
+        """Return the child that runs as ``ref``, in constant time; None if it is none."""
+        place = self._by_ref.get(ref)
+        return None if place is None else place.row()
+
+    @property
+    def starting(self) -> ChildRow[RefT] | None:
+        """The child whose `Start` waits for its answer."""
+        place = None if self._plan is None else self._plan.current
+        return None if place is None or place.ref is not None else place.row()
+
     # Decisions
 
     def _died(
@@ -333,7 +333,7 @@ class Children(Generic[RefT, ReasonT]):
         place.vacate()
         reports: Actions[RefT, ReasonT] = ()
         if is_worth_reporting(spec.restart, reason):
-            reports = (Report("child_terminated", spec.id, ref, reason),)
+            reports = (Report("child_terminated", spec.id, ref, reason, place.restarts),)
         if verdict == "restart":
             if spec.backoff is None:
                 place.cause = reason
@@ -342,7 +342,7 @@ class Children(Generic[RefT, ReasonT]):
                 place.attempts = 0
             return (*reports, self._retry(place, reason))
         if spec.restart == "temporary":
-            del self._children[spec.id]
+            self._forget(spec.id)
         if verdict == "escalate":
             return (*reports, self._end("escalated", spec.id, reason, reason))
         if spec.significant and self._is_last_significant():
@@ -356,15 +356,18 @@ class Children(Generic[RefT, ReasonT]):
             cause, child_id = place.cause, place.spec.id
             self._put_down(place)
             return (
-                Report("restart_intensity", child_id, None, cause),
+                Report("reached_max_restart_intensity", child_id, None, cause, place.restarts),
                 self._end("restart_intensity", child_id, self._shutdown, cause),
             )
         self.restart_count += 1
         if flags.strategy == "one_for_one":
             return self._begin("restart", [], [place])
-        group = list(self._children.values())
-        if flags.strategy == "rest_for_one":
-            group = group[group.index(place) :]
+        group: list[Place[RefT, ReasonT]] = []
+        for member in reversed(self._children.values()):
+            group.append(member)
+            if member is place and flags.strategy == "rest_for_one":
+                break
+        group.reverse()
         # Temporary ones are stopped and gone; whatever else is down comes back with the group.
         to_start = [member for member in group if member.spec.restart != "temporary"]
         return self._begin("restart", group, to_start)
@@ -376,14 +379,22 @@ class Children(Generic[RefT, ReasonT]):
         place.token = self._tokens
         retry = Retry(place.spec.id, place.attempts, place.spec.backoff, place.token)
         place.attempts += 1
+        self._watch(place)
         return retry
 
     def _is_last_significant(self) -> bool:
         if self.flags.auto_shutdown == "any_significant":
             return True
-        return not any(
-            other.spec.significant and other.state != "stopped" for other in self._children.values()
-        )
+        while self._significant:
+            child_id, place = next(iter(self._significant.items()))
+            if place.state != "stopped":
+                return False
+            del self._significant[child_id]
+        return True
+
+    def _watch(self, place: Place[RefT, ReasonT]) -> None:
+        if place.spec.significant:
+            self._significant[place.spec.id] = place
 
     def _end(
         self, why: ShutdownCause, child_id: Hashable, reason: ReasonT, cause: ReasonT | None
@@ -395,16 +406,16 @@ class Children(Generic[RefT, ReasonT]):
 
     def _begin(
         self,
-        purpose: _Purpose,
+        purpose: Purpose,
         to_stop: list[Place[RefT, ReasonT]],
         to_start: list[Place[RefT, ReasonT]],
     ) -> Actions[RefT, ReasonT]:
         self._check_idle()
         to_start.reverse()
-        self._plan = _Plan(purpose, to_stop, to_start)
+        self._plan = Plan(purpose, to_stop, to_start)
         return self._advance(self._plan)
 
-    def _advance(self, plan: _Plan[RefT, ReasonT]) -> Actions[RefT, ReasonT]:
+    def _advance(self, plan: Plan[RefT, ReasonT]) -> Actions[RefT, ReasonT]:
         reports: Actions[RefT, ReasonT] = ()
         while plan.to_stop:
             place = plan.to_stop.pop()
@@ -425,8 +436,7 @@ class Children(Generic[RefT, ReasonT]):
     def _settle(self) -> Actions[RefT, ReasonT]:
         actions: Actions[RefT, ReasonT] = ()
         while self._deaths and self._plan is None and not self._ended:
-            ref = next(iter(self._deaths))
-            reason, now = self._deaths.pop(ref)
+            ref, (reason, now) = self._deaths.popitem(last=False)
             actions += self._died(self._by_ref[ref], ref, reason, now)
         return actions
 
@@ -438,7 +448,7 @@ class Children(Generic[RefT, ReasonT]):
         asked = self._killed if spec.shutdown == "brutal_kill" else self._shutdown
         if not is_shutdown_error(spec.restart, reason, asked):
             return ()
-        return (Report("shutdown_error", spec.id, ref, reason),)
+        return (Report("shutdown_error", spec.id, ref, reason, place.restarts),)
 
     def _put_down(self, place: Place[RefT, ReasonT]) -> None:
         if place.ref is not None:
@@ -446,13 +456,17 @@ class Children(Generic[RefT, ReasonT]):
             self._deaths.pop(place.ref, None)
         place.vacate()
         if place.spec.restart == "temporary":
-            del self._children[place.spec.id]
+            self._forget(place.spec.id)
+
+    def _forget(self, child_id: Hashable) -> None:
+        del self._children[child_id]
+        self._significant.pop(child_id, None)
 
     # Checks
 
     def _answered(
         self, answer: str, *, to_stop: bool
-    ) -> tuple[_Plan[RefT, ReasonT], Place[RefT, ReasonT]]:
+    ) -> tuple[Plan[RefT, ReasonT], Place[RefT, ReasonT]]:
         plan = self._plan
         if plan is None or plan.current is None or (plan.current.ref is not None) != to_stop:
             msg = f"{answer}() answers nothing: no such action is under way"

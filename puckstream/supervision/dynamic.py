@@ -6,9 +6,8 @@ entry in a table; its spec is shared by all that were started from the same one.
 
 from __future__ import annotations
 
-import logging
 import random
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -17,14 +16,16 @@ from puckstream.actors import links
 from puckstream.actors.actor import Actor
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
-from puckstream.actors.signals import KILL, KILLED, SHUTDOWN, Crash, Exit, ExitReason
+from puckstream.actors.signals import KILL, KILLED, SHUTDOWN, Exit, ExitReason
 from puckstream.actors.state import DEAD
 from puckstream.errors import ChildNotFound, InvalidSpec, Refuse, StartFailed, TooManyChildren
 from puckstream.supervision import handle
+from puckstream.supervision.action import Report
 from puckstream.supervision.child import ChildSpec, Flags, Ignore
 from puckstream.supervision.intensity import add_restart
 from puckstream.supervision.place import ChildRow, Counts
-from puckstream.supervision.staff import Staff, Started, reason_of
+from puckstream.supervision.report import log_report
+from puckstream.supervision.staff import Staff, Started, reason_of, refusal_of
 from puckstream.supervision.strategy import (
     Verdict,
     is_shutdown_error,
@@ -35,8 +36,6 @@ from puckstream.supervision.survey import state_of, survey_row
 from puckstream.supervision.tree import Tree
 
 __all__ = ["DynamicSupervisor"]
-
-logger = logging.getLogger("puckstream.supervision")
 
 
 class _TryAgain(NamedTuple):
@@ -51,6 +50,8 @@ class _Waiting(NamedTuple):
     spec: ChildSpec
     attempts: int
     restarts: int
+    cause: ExitReason
+    """Why it ended, or did not start."""
 
 
 class _History(NamedTuple):
@@ -104,6 +105,8 @@ class DynamicSupervisor(Actor):
         # Only children that have been restarted are here.
         self._histories: dict[ActorRef[Any], _History] = {}
         self._waiting: dict[ActorRef[Any], _Waiting] = {}
+        # Those being stopped, which may have to be described once more.
+        self._leaving: dict[ActorRef[Any], ChildSpec] = {}
         self._restarts: tuple[float, ...] = ()
         self._forgotten: ChildSpec | None = None
         self._staff = Staff(self.actor_ref)
@@ -129,6 +132,10 @@ class DynamicSupervisor(Actor):
                 return self._count()
             case handle.WhichChildren():
                 return self.rows()
+            case handle.WhichChild(ref):
+                return self._row(ref)
+            case handle.GetChildSpec(ref):
+                return self._row(ref).spec
             case _:
                 return super().on_receive(message)
 
@@ -144,7 +151,7 @@ class DynamicSupervisor(Actor):
         try:
             started = self._staff.start(spec)
         except StartFailed as failure:
-            raise Refuse(failure) from failure
+            raise refusal_of(failure) from failure
         if isinstance(started, Started):
             self._keep(started.ref, spec)
             return started.answer
@@ -158,7 +165,7 @@ class DynamicSupervisor(Actor):
         try:
             started = await starting
         except StartFailed as failure:
-            raise Refuse(failure) from failure
+            raise refusal_of(failure) from failure
         if isinstance(started, Ignore):
             return None
         self._keep(started.ref, spec)
@@ -176,17 +183,17 @@ class DynamicSupervisor(Actor):
         spec = self._children.pop(ref, None)
         if spec is None:
             return None
-        restarts, attempts, started_at = self._histories.pop(ref, _NO_HISTORY)
         self.child_exited(ref, spec, reason)
+        restarts, attempts, started_at = self._histories.pop(ref, _NO_HISTORY)
         decision = on_dynamic_exit(spec, reason, self._classify)
         if decision == "restart":
             backoff = spec.backoff
             if backoff is None:
-                self._waiting[ref] = _Waiting(spec, 0, restarts)
+                self._waiting[ref] = _Waiting(spec, 0, restarts, reason)
                 return self._attempt(ref)
             if self._now() - started_at >= backoff.reset_after:
                 attempts = 0
-            self._waiting[ref] = _Waiting(spec, attempts, restarts)
+            self._waiting[ref] = _Waiting(spec, attempts, restarts, reason)
             self._retry(ref)
             return None
         if decision == "escalate":
@@ -199,7 +206,7 @@ class DynamicSupervisor(Actor):
         This one reports it.
         """
         if is_worth_reporting(spec.restart, reason):
-            self._log("child terminated", ref, spec, reason)
+            self._report(Report("child_terminated", spec.id, ref, reason, self._restarts_of(ref)))
 
     def _attempt(self, ref: ActorRef[Any]) -> Any:
         waiting = self._waiting.get(ref)
@@ -210,8 +217,9 @@ class DynamicSupervisor(Actor):
             self._restarts, self._now(), flags.intensity, flags.period
         )
         if not allowed:
+            spec, cause, restarts = waiting.spec, waiting.cause, waiting.restarts
+            self._report(Report("reached_max_restart_intensity", spec.id, None, cause, restarts))
             del self._waiting[ref]
-            self._log("restarted too often", ref, waiting.spec, SHUTDOWN)
             self.finish(SHUTDOWN)
             return None
         try:
@@ -243,18 +251,21 @@ class DynamicSupervisor(Actor):
             )
 
     def _attempt_failed(self, ref: ActorRef[Any], failure: StartFailed) -> None:
-        self._log("start error", ref, self._waiting[ref].spec, reason_of(failure))
+        waiting, reason = self._waiting[ref], reason_of(failure)
+        self._report(Report("start_error", waiting.spec.id, None, reason, waiting.restarts))
+        self._waiting[ref] = waiting._replace(cause=reason)
         self._retry(ref)
 
     def _retry(self, ref: ActorRef[Any]) -> None:
-        spec, attempts, restarts = self._waiting[ref]
-        self._waiting[ref] = _Waiting(spec, attempts + 1, restarts)
-        if spec.backoff is None:
+        waiting = self._waiting[ref]
+        attempts, backoff = waiting.attempts, waiting.spec.backoff
+        self._waiting[ref] = waiting._replace(attempts=attempts + 1)
+        if backoff is None:
             # By way of the loop, so that a restart that keeps failing at once starves nobody.
             own = self.actor_ref
             own._system.loop.call_soon(own._deliver, _TryAgain(ref))
         else:
-            delay = spec.backoff.delay(attempts, random.random())  # jitter, no secret
+            delay = backoff.delay(attempts, random.random())  # jitter, no secret
             self.send_after(delay, _TryAgain(ref))
 
     # -- stop
@@ -264,27 +275,33 @@ class DynamicSupervisor(Actor):
             return None
         spec = self._children.pop(ref, None)
         if spec is None:
-            raise Refuse(ChildNotFound(ref, "is not a child of this supervisor"))
-        self._histories.pop(ref, None)
+            raise _unknown(ref)
+        self._leaving[ref] = spec
         reason = self._staff.stop(ref, spec.shutdown)
         if not isinstance(reason, ExitReason):
-            return self._report_stop(ref, spec, reason)
-        self._check_stop(ref, spec, reason)
+            return self._finish_stop(ref, spec, reason)
+        self._stopped(ref, spec, reason)
         return None
 
-    async def _report_stop(
+    async def _finish_stop(
         self, ref: ActorRef[Any], spec: ChildSpec, stopping: Reply[ExitReason]
     ) -> None:
-        self._check_stop(ref, spec, await stopping)
+        self._stopped(ref, spec, await stopping)
+
+    def _stopped(self, ref: ActorRef[Any], spec: ChildSpec, reason: ExitReason) -> None:
+        self._check_stop(ref, spec, reason)
+        del self._leaving[ref]
+        self._histories.pop(ref, None)
 
     def _check_stop(self, ref: ActorRef[Any], spec: ChildSpec, reason: ExitReason) -> None:
         asked = KILLED if spec.shutdown == "brutal_kill" else SHUTDOWN
         if is_shutdown_error(spec.restart, reason, asked, dynamic=True):
-            self._log("shutdown error", ref, spec, reason)
+            self._report(Report("shutdown_error", spec.id, ref, reason, self._restarts_of(ref)))
 
     def on_stop(self) -> Awaitable[None] | None:
         """Stop all children at once, each within its own shutdown time."""
         children, self._children = self._children, {}
+        self._leaving = children
         self._waiting.clear()
         if not children:
             return None
@@ -355,15 +372,27 @@ class DynamicSupervisor(Actor):
 
     def rows(self) -> tuple[ChildRow[ActorRef[Any]], ...]:
         """Return every child, in the order they were started; their start times are not kept."""
-        running = (
-            ChildRow(spec, ref, "running", self._histories.get(ref, _NO_HISTORY).restarts, 0.0)
-            for ref, spec in self._children.items()
-        )
-        waiting: Iterator[ChildRow[ActorRef[Any]]] = (
-            ChildRow(spec, None, "restarting", restarts, 0.0)
-            for spec, _, restarts in self._waiting.values()
-        )
-        return (*running, *waiting)
+        return tuple(self._row(ref) for ref in (*self._children, *self._waiting))
+
+    def _row(self, ref: ActorRef[Any]) -> ChildRow[ActorRef[Any]]:
+        spec = self._children.get(ref)
+        if spec is not None:
+            return ChildRow(spec, ref, "running", self._restarts_of(ref), 0.0)
+        waiting = self._waiting.get(ref)
+        if waiting is None:
+            raise _unknown(ref)
+        return ChildRow(waiting.spec, None, "restarting", waiting.restarts, 0.0)
+
+    def describe_child(self, ref: ActorRef[Any]) -> tuple[Hashable, int]:
+        """Return a child's id and how often it has been restarted, for reports about it.
+
+        It takes the same time however many children there are. What is no child, or none yet,
+        goes by the name of its class.
+        """
+        spec = self._children.get(ref) or self._leaving.get(ref)
+        if spec is None:
+            return ref.actor_class.__name__, 0
+        return spec.id, self._restarts_of(ref)
 
     def survey(self, id: Hashable) -> Tree:  # the field's name
         """Return a snapshot of this supervisor and all below it."""
@@ -383,29 +412,15 @@ class DynamicSupervisor(Actor):
             children=tuple(survey_row(row, now) for row in self.rows()),
         )
 
-    def _log(self, what: str, ref: ActorRef[Any], spec: ChildSpec, reason: ExitReason) -> None:
-        # A crash has been logged, with its traceback, by the actor it ended.
-        told = what == "child terminated" and (reason.expected or isinstance(reason, Crash))
-        level = logging.INFO if told else logging.ERROR
-        if not logger.isEnabledFor(level):
-            return
-        error = reason.error if isinstance(reason, Crash) and what == "start error" else None
-        logger.log(
-            level,
-            "%s: child %r (%s): %s (%s)",
-            self,
-            spec.id,
-            ref,
-            what,
-            reason,
-            exc_info=error,
-            extra={
-                "supervisor": str(self),
-                "child": spec.id,
-                "report": what,
-                "reason": str(reason),
-            },
-        )
+    def _restarts_of(self, ref: ActorRef[Any]) -> int:
+        return self._histories.get(ref, _NO_HISTORY).restarts
+
+    def _report(self, report: Report[ActorRef[Any], ExitReason]) -> None:
+        log_report(self.actor_ref, self._flags, report)
+
+
+def _unknown(ref: ActorRef[Any]) -> Refuse:
+    return Refuse(ChildNotFound(ref, "is not a child of this supervisor"))
 
 
 def _with_extra(spec: ChildSpec, extra: tuple[Any, ...]) -> ChildSpec:

@@ -7,15 +7,16 @@ afterwards. None of them disturbs running children unless it says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from puckstream.actors._pykka import Stop
 from puckstream.actors.mailbox import Request
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.signals import ParentExit
-from puckstream.supervision.child import ChildSpec, as_child_spec, check_child_specs
-from puckstream.supervision.place import Counts
+from puckstream.errors import InvalidOption, InvalidSpec
+from puckstream.supervision.child import ChildSpec, as_child_spec
+from puckstream.supervision.place import ChildRow, Counts
 from puckstream.supervision.survey import survey
 from puckstream.supervision.tree import Tree
 
@@ -24,10 +25,12 @@ __all__ = [
     "CountChildren",
     "DeleteChild",
     "DynamicSupervisorRef",
+    "GetChildSpec",
     "RestartChild",
     "StartChild",
     "SupervisorRef",
     "TerminateChild",
+    "WhichChild",
     "WhichChildren",
 ]
 
@@ -56,6 +59,18 @@ class DeleteChild(NamedTuple):
     id: Hashable
 
 
+class WhichChild(NamedTuple):
+    """Request: one child as it stands, by id (static) or ref."""
+
+    child: Any
+
+
+class GetChildSpec(NamedTuple):
+    """Request: the spec of one child, by id (static) or ref."""
+
+    child: Any
+
+
 class WhichChildren(NamedTuple):
     """Request: the children, in start order."""
 
@@ -64,7 +79,16 @@ class CountChildren(NamedTuple):
     """Request: how many children there are."""
 
 
-Admin = StartChild | TerminateChild | RestartChild | DeleteChild | WhichChildren | CountChildren
+Admin = (
+    StartChild
+    | TerminateChild
+    | RestartChild
+    | DeleteChild
+    | WhichChild
+    | GetChildSpec
+    | WhichChildren
+    | CountChildren
+)
 
 
 class _AnySupervisorRef(ActorRef[Any]):
@@ -94,6 +118,8 @@ class _AnySupervisorRef(ActorRef[Any]):
 
         Raises (when awaited):
             StartFailed: if it did not start; the supervisor keeps nothing of it.
+            NameTaken: if it did not start because its name belongs to another live actor, the
+                error's ``holder``.
             ChildRunning: static: a child of that id runs.
             ChildPresent: static: a child of that id is known and does not run.
             TooManyChildren: dynamic: ``max_children`` is reached.
@@ -127,7 +153,7 @@ class _AnySupervisorRef(ActorRef[Any]):
             raise self._dead()
         return survey(self, self.actor_class.__name__)
 
-    def which_children(self) -> Reply[tuple[Any, ...]]:
+    def which_children(self) -> Reply[tuple[ChildRow[ActorRef[Any]], ...]]:
         """Return the children in start order, as `ChildRow`.
 
         Raises (when awaited):
@@ -149,8 +175,11 @@ class SupervisorRef(_AnySupervisorRef):
         Raises (when awaited):
             ChildNotFound: if there is no child of that id.
             ActorDead: if the supervisor has stopped.
+
+        Raises (at once):
+            InvalidOption: if ``child_id`` is not hashable, and so nobody's.
         """
-        return self.call(TerminateChild(child_id), timeout=None)
+        return self.call(TerminateChild(_id(child_id)), timeout=None)
 
     def restart_child(self, child_id: Hashable) -> Reply[Any]:
         """Start a child that does not run.
@@ -163,9 +192,13 @@ class SupervisorRef(_AnySupervisorRef):
             ChildRunning: if it runs.
             ChildRestarting: if it is between two attempts to start.
             StartFailed: if it did not start; it stays as it was.
+            NameTaken: if it did not start because its name belongs to another live actor.
             ActorDead: if the supervisor has stopped.
+
+        Raises (at once):
+            InvalidOption: if ``child_id`` is not hashable, and so nobody's.
         """
-        return self.call(RestartChild(child_id), timeout=None)
+        return self.call(RestartChild(_id(child_id)), timeout=None)
 
     def delete_child(self, child_id: Hashable) -> Reply[None]:
         """Forget a child that does not run.
@@ -175,8 +208,43 @@ class SupervisorRef(_AnySupervisorRef):
             ChildRunning: if it runs.
             ChildRestarting: if it is between two attempts to start.
             ActorDead: if the supervisor has stopped.
+
+        Raises (at once):
+            InvalidOption: if ``child_id`` is not hashable, and so nobody's.
         """
-        return self.call(DeleteChild(child_id), timeout=None)
+        return self.call(DeleteChild(_id(child_id)), timeout=None)
+
+    def which_child(self, child: Hashable) -> Reply[ChildRow[ActorRef[Any]]]:
+        """Return one child as `which_children` shows it.
+
+        Args:
+            child: its id, or the ref it runs as.
+
+        Raises (when awaited):
+            ChildNotFound: if there is no such child.
+            ActorDead: if the supervisor has stopped.
+
+        Raises (at once):
+            InvalidOption: if ``child`` is not hashable, and so nobody's id.
+        """
+        return self.call(WhichChild(_id(child)), timeout=None)
+
+    def get_child_spec(self, child: Hashable) -> Reply[ChildSpec]:
+        """Return the spec of one child, its defaults filled in.
+
+        That of a temporary child that runs has no arguments: they are not kept.
+
+        Args:
+            child: its id, or the ref it runs as.
+
+        Raises (when awaited):
+            ChildNotFound: if there is no such child.
+            ActorDead: if the supervisor has stopped.
+
+        Raises (at once):
+            InvalidOption: if ``child`` is not hashable, and so nobody's id.
+        """
+        return self.call(GetChildSpec(_id(child)), timeout=None)
 
 
 class DynamicSupervisorRef(_AnySupervisorRef):
@@ -192,7 +260,8 @@ class DynamicSupervisorRef(_AnySupervisorRef):
         """
         spec = as_child_spec(item)
         if spec.significant:
-            check_child_specs((spec,), "never")
+            expected = "the end of a child never ends a dynamic supervisor"
+            raise InvalidSpec("significant", spec.significant, expected)
         return self.call(StartChild(spec), timeout=None)
 
     def terminate_child(self, ref: ActorRef[Any]) -> Reply[None]:
@@ -203,5 +272,57 @@ class DynamicSupervisorRef(_AnySupervisorRef):
         Raises (when awaited):
             ChildNotFound: if ``ref`` is no child of this supervisor.
             ActorDead: if the supervisor has stopped.
+
+        Raises (at once):
+            InvalidOption: if ``ref`` is no ref; children have no ids here.
         """
-        return self.call(TerminateChild(ref), timeout=None)
+        return self.call(TerminateChild(_ref(ref)), timeout=None)
+
+    def which_child(self, ref: ActorRef[Any]) -> Reply[ChildRow[ActorRef[Any]]]:
+        """Return one child as `which_children` shows it.
+
+        The ref under which a child ran before its restart began is accepted too.
+
+        Raises (when awaited):
+            ChildNotFound: if ``ref`` is no child of this supervisor.
+            ActorDead: if the supervisor has stopped.
+
+        Raises (at once):
+            InvalidOption: if ``ref`` is no ref; children have no ids here.
+        """
+        return self.call(WhichChild(_ref(ref)), timeout=None)
+
+    def get_child_spec(self, ref: ActorRef[Any]) -> Reply[ChildSpec]:
+        """Return the spec of one child, its defaults and the supervisor's ``extra_args`` included.
+
+        That of a temporary child has no arguments: they are not kept. The ref under which a child
+        ran before its restart began is accepted too.
+
+        Raises (when awaited):
+            ChildNotFound: if ``ref`` is no child of this supervisor.
+            ActorDead: if the supervisor has stopped.
+
+        Raises (at once):
+            InvalidOption: if ``ref`` is no ref; children have no ids here.
+        """
+        return self.call(GetChildSpec(_ref(ref)), timeout=None)
+
+
+def _id(child_id: Hashable) -> Hashable:
+    try:
+        hash(child_id)
+    except TypeError:
+        expected = "ids are hashable"
+        raise InvalidOption("child_id", child_id, expected) from None
+    return child_id
+
+
+def _ref(ref: object) -> ActorRef[Any]:
+    if not _is_ref(ref):
+        expected = "the ref of a child; a dynamic supervisor knows no ids"
+        raise InvalidOption("ref", ref, expected)
+    return ref
+
+
+def _is_ref(value: object) -> TypeGuard[ActorRef[Any]]:
+    return isinstance(value, ActorRef)

@@ -15,15 +15,16 @@ from puckstream.actors import lifecycle, links
 from puckstream.actors.actor import Actor
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
-from puckstream.actors.signals import KILL, KILLED, SHUTDOWN, Crash, ExitReason
+from puckstream.actors.signals import KILL, KILLED, SHUTDOWN, Crash, ExitReason, TimedOut
+from puckstream.actors.start import limit_start
 from puckstream.actors.state import DEAD, EXITING
-from puckstream.errors import PuckstreamError, StartFailed
+from puckstream.errors import NameTaken, PuckstreamError, Refuse, StartFailed, StartTimeout
 from puckstream.supervision.child import ChildSpec, Ignore, Shutdown
 
 if TYPE_CHECKING:
     from puckstream.actors.scheduler import Scheduler
 
-__all__ = ["Staff", "StartContext", "Started", "reason_of"]
+__all__ = ["Staff", "StartContext", "Started", "reason_of", "refusal_of"]
 
 
 class StartContext(NamedTuple):
@@ -98,6 +99,8 @@ class Staff:
         ref = started.ref
         handshake = None if ref._extra is None else ref._extra.started
         if handshake is not None:
+            if spec.start_timeout is not None:
+                limit_start(ref, spec.start_timeout)
             self._let_interrupt(lambda: self.stop(ref, spec.shutdown))
             try:
                 await handshake
@@ -119,7 +122,7 @@ class Staff:
             )
             if inspect.isawaitable(result):
                 result = await self._unless_hurried(spec, result)
-            return await self._accept(spec, result)
+            return await self._accept(spec, result, spawned)
         except BaseException as error:
             for ref in spawned:
                 self._discard(ref)
@@ -127,12 +130,16 @@ class Staff:
                 raise
             raise _failure(spec, error) from error
 
-    async def _accept(self, spec: ChildSpec, result: Any) -> Outcome:
+    async def _accept(self, spec: ChildSpec, result: Any, spawned: list[ActorRef[Any]]) -> Outcome:
         if isinstance(result, Ignore):
             return result
         ref = _ref_in(result)
         if ref is None:
             msg = f"child {spec.id!r}: its start function returned {result!r}, no ref or IGNORE"
+            raise TypeError(msg)
+        if ref._parent is not None and ref not in spawned:
+            # It would be taken from a supervisor that goes on counting on it.
+            msg = f"child {spec.id!r}: its start function returned {ref}, somebody's child already"
             raise TypeError(msg)
         if ref._state != DEAD:
             links.adopt(self._supervisor, ref)
@@ -168,16 +175,30 @@ class Staff:
     async def _unless_hurried(self, spec: ChildSpec, waiting: Awaitable[Any]) -> Any:
         loop = self._system.loop
         limit = asyncio.timeout(None)
+        seconds = spec.start_timeout
+        late = timer = None
+
+        def expire() -> None:
+            nonlocal late
+            late = seconds
+            limit.reschedule(loop.time())
+
+        if seconds is not None:
+            timer = self._system.clock.call_later(seconds, expire)
         try:
             async with limit:
                 self._let_interrupt(lambda: limit.reschedule(loop.time()))
                 return await waiting
         except TimeoutError as error:
+            if late is not None:
+                raise StartTimeout(spec.id, TimedOut(late), late) from error
             if limit.expired():
                 raise StartFailed(spec.id, SHUTDOWN) from error
             raise
         finally:
             self._interrupt = None
+            if timer is not None:
+                timer.cancel()
 
     def _let_interrupt(self, interrupt: Callable[[], object]) -> None:
         self._interrupt = interrupt
@@ -225,6 +246,19 @@ def reason_of(error: StartFailed) -> ExitReason:
     return error.reason if isinstance(error.reason, ExitReason) else Crash(error)
 
 
+def refusal_of(error: StartFailed) -> Refuse:
+    """Return what to answer to who has asked for a start that failed.
+
+    That a name is taken is said as such, so that the caller can go on with its holder (OTP passes
+    ``already_started`` on as it is).
+    """
+    match error.reason:
+        case Crash(NameTaken() as taken):
+            return Refuse(taken)
+        case _:
+            return Refuse(error)
+
+
 def _ref_in(result: Any) -> ActorRef[Any] | None:
     match result:
         case (first, _) if _is_ref(first):
@@ -238,6 +272,8 @@ def _is_ref(value: object) -> TypeGuard[ActorRef[Any]]:
 
 
 def _failure(spec: ChildSpec, error: BaseException) -> StartFailed:
+    if isinstance(error, StartTimeout):
+        return StartTimeout(spec.id, error.reason, error.seconds)
     if isinstance(error, StartFailed):
         return StartFailed(spec.id, error.reason)
     return StartFailed(spec.id, Crash(error))

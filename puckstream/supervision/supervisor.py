@@ -7,7 +7,6 @@ between two attempts of a failing restart they are served.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import replace
@@ -16,8 +15,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from puckstream.actors.actor import Actor
 from puckstream.actors.ref import ActorRef
-from puckstream.actors.signals import KILLED, SHUTDOWN, Crash, Exit, ExitReason
-from puckstream.actors.state import DEAD
+from puckstream.actors.signals import KILLED, SHUTDOWN, Exit, ExitReason
+from puckstream.actors.state import DEAD, STARTING
 from puckstream.errors import ChildError, InvalidSpec, Refuse, StartFailed
 from puckstream.supervision import handle
 from puckstream.supervision.action import Actions, Report, Retry, ShutdownSelf, Start, Stop
@@ -27,18 +26,17 @@ from puckstream.supervision.child import (
     Flags,
     Ignore,
     Strategy,
-    as_child_spec,
-    check_child_specs,
+    as_child_specs,
 )
 from puckstream.supervision.children import Children
-from puckstream.supervision.staff import Staff, Started, reason_of
+from puckstream.supervision.place import ChildRow
+from puckstream.supervision.report import log_report
+from puckstream.supervision.staff import Staff, Started, reason_of, refusal_of
 from puckstream.supervision.strategy import Verdict
 from puckstream.supervision.survey import state_of, survey_row
 from puckstream.supervision.tree import Tree
 
 __all__ = ["Supervisor"]
-
-logger = logging.getLogger("puckstream.supervision")
 
 _Actions = Actions[ActorRef[Any], ExitReason]
 
@@ -85,8 +83,7 @@ class Supervisor(Actor):
     ) -> None:
         super().__init__()
         flags = Flags(strategy, intensity, period, auto_shutdown)
-        specs = [as_child_spec(item) for item in children]
-        check_child_specs(specs, auto_shutdown)
+        specs = as_child_specs(children)
         self._children: Children[ActorRef[Any], ExitReason] = Children(
             flags, specs, shutdown=SHUTDOWN, killed=KILLED, classify=classify
         )
@@ -163,6 +160,10 @@ class Supervisor(Actor):
                 return None
             case handle.WhichChildren():
                 return children.rows()
+            case handle.WhichChild(which):
+                return self._row(which)
+            case handle.GetChildSpec(which):
+                return self._row(which).spec
             case handle.CountChildren():
                 rows = children.rows()
                 # One that died unnoticed, or a moment ago, has a ref and does not run.
@@ -170,6 +171,10 @@ class Supervisor(Actor):
                 return replace(children.counts(), active=active)
             case _:
                 return super().on_receive(message)
+
+    def _row(self, which: Any) -> ChildRow[ActorRef[Any]]:
+        row = self._children.row_of(which) if isinstance(which, ActorRef) else None
+        return self._children.row(which) if row is None else row
 
     def _start_wanted(self, actions: _Actions) -> Any:
         """Carry out the start somebody has asked for, and tell what became of it.
@@ -187,6 +192,25 @@ class Supervisor(Actor):
             return _result_of(result)
 
         return wait()
+
+    def describe_child(self, ref: ActorRef[Any]) -> tuple[Hashable, int]:
+        """Return a child's id and how often it has been restarted, for reports about it.
+
+        It takes the same time however many children there are. What is no child goes by the
+        name of its class.
+        """
+        row = self._children.row_of(ref)
+        if row is None and ref._state == STARTING:
+            row = self._children.starting
+        return (ref.actor_class.__name__, 0) if row is None else (row.spec.id, row.restarts)
+
+    def child(self, child_id: Hashable) -> ActorRef[Any] | None:
+        """Return the actor of a child, in constant time; None while it does not run.
+
+        Raises:
+            ChildNotFound: if there is no child of that id.
+        """
+        return self._children.row(child_id).ref
 
     def survey(self, id: Hashable) -> Tree:  # the field's name
         """Return a snapshot of this supervisor and all below it."""
@@ -228,7 +252,7 @@ class Supervisor(Actor):
         while actions:
             for action in actions:
                 if type(action) is Report:
-                    _log(self, action)
+                    log_report(self.actor_ref, self._children.flags, action)
                 elif type(action) is Retry:
                     self._schedule(action)
                 elif type(action) is ShutdownSelf and action.why != "start_failed":
@@ -295,31 +319,6 @@ def _result_of(result: list[Started | Ignore | StartFailed]) -> Any:
         case [Started(_, answer)]:
             return answer
         case [StartFailed() as failure]:
-            raise Refuse(failure)
+            raise refusal_of(failure) from failure
         case _:
             return None
-
-
-def _log(supervisor: Supervisor, report: Report[ActorRef[Any], ExitReason]) -> None:
-    reason = report.reason
-    error = reason.error if isinstance(reason, Crash) else None
-    # A crash has been logged, with its traceback, by the actor it ended.
-    told = report.kind == "child_terminated" and isinstance(reason, Crash)
-    level = logging.INFO if told or (reason is not None and reason.expected) else logging.ERROR
-    if not logger.isEnabledFor(level):
-        return
-    logger.log(
-        level,
-        "%s: child %r: %s (%s)",
-        supervisor,
-        report.id,
-        report.kind.replace("_", " "),
-        reason,
-        exc_info=error if level == logging.ERROR and report.kind == "start_error" else None,
-        extra={
-            "supervisor": str(supervisor),
-            "child": report.id,
-            "report": report.kind,
-            "reason": str(reason),
-        },
-    )

@@ -10,81 +10,50 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from puckstream.testing.dialect import Asked, asked, call_id, event, fields_of, objects_in, text_of
 from puckstream.testing.script import Fault, Piece, Script
 
-__all__ = ["BadRequest", "ChatReply", "ChatRequest", "error_body"]
+__all__ = ["ChatDialect"]
 
 
-class BadRequest(Exception):
-    """The request is none of this dialect; the message is for the client."""
+@dataclass(frozen=True)
+class ChatDialect:
+    """OpenAI's chat completions."""
 
+    name: str = "openai"
+    path: str = "/chat/completions"
+    media: str = "text/event-stream; charset=utf-8"
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """What of a request matters to a script."""
-
-    model: str
-    stream: bool
-    include_usage: bool
-    said: str
-    """What the user said last."""
-    words: int
-    """Words in all messages, which stand in for the tokens of the prompt."""
-
-    @classmethod
-    def read(cls, body: bytes) -> ChatRequest:
+    def read(self, body: bytes) -> Asked:
         """Decode a request's body.
 
         Raises:
             BadRequest: if it is not what the API takes.
         """
-        try:
-            said: object = json.loads(body)
-        except ValueError as error:
-            msg = f"the body is not JSON: {error}"
-            raise BadRequest(msg) from error
-        if not isinstance(said, dict):
-            msg = "the body is not a JSON object"
-            raise BadRequest(msg)
-        fields = cast("Mapping[str, Any]", said)
-        model, messages = fields.get("model"), fields.get("messages")
-        if not isinstance(model, str):
-            msg = "'model' must be a string"
-            raise BadRequest(msg)
-        if not isinstance(messages, list) or not messages:
-            msg = "'messages' must be a list with at least one message"
-            raise BadRequest(msg)
-        turns: list[tuple[str, str]] = []
-        for message in cast("list[object]", messages):
-            if not isinstance(message, dict) or "role" not in message:
-                msg = "every message must be an object with a 'role'"
-                raise BadRequest(msg)
-            turn = cast("Mapping[str, Any]", message)
-            turns.append((str(turn["role"]), _text(turn.get("content"))))
+        fields = fields_of(body)
+        messages = objects_in(fields, "messages", "role")
         options = cast("Mapping[str, Any]", fields.get("stream_options") or {})
-        return cls(
-            model=model,
+        return asked(
+            fields,
+            [(str(message["role"]), text_of(message.get("content"))) for message in messages],
             stream=bool(fields.get("stream")),
             include_usage=bool(options.get("include_usage")),
-            said=next((text for role, text in reversed(turns) if role == "user"), ""),
-            words=sum(len(text.split()) for _, text in turns),
         )
 
+    def reply(self, asked: Asked, script: Script, id: str, created: int) -> ChatReply:
+        """Return what spells the answer of request ``id``."""
+        return ChatReply(asked, script, id, created)
 
-def _text(content: object) -> str:
-    """Return the text of a message, whose content may be a list of parts."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    parts = cast("list[Mapping[str, Any]]", content)
-    return " ".join(str(part["text"]) for part in parts if "text" in part)
+    def error(self, message: str, kind: str) -> bytes:
+        """Return an error as the API spells it."""
+        error = {"message": message, "type": kind, "param": None, "code": None}
+        return json.dumps({"error": error}).encode()
 
 
 class ChatReply:
     """Spells one answer, as a stream of chunks or as one object."""
 
-    def __init__(self, request: ChatRequest, script: Script, id: str, created: int) -> None:
+    def __init__(self, request: Asked, script: Script, id: str, created: int) -> None:
         self._request = request
         self._script = script
         self._head = {"id": f"chatcmpl-{id}", "created": created, "model": request.model}
@@ -102,7 +71,7 @@ class ChatReply:
         call: dict[str, Any] = {"index": piece.call, "function": {"arguments": piece.text}}
         if piece.first:
             spec = self._script.tool_calls[piece.call]
-            call |= {"id": self._call_id(piece.call), "type": "function"}
+            call |= {"id": call_id(self._script, piece.call), "type": "function"}
             call["function"]["name"] = spec.name
         return self._chunk({"tool_calls": [call]})
 
@@ -110,15 +79,13 @@ class ChatReply:
         """Return what ends the stream: finish reason, usage if it was asked for, ``[DONE]``."""
         yield self._chunk({}, self._script.ending)
         if self._request.include_usage:
-            yield _event(
-                {**self._of("chat.completion.chunk"), "choices": [], **self._usage(pieces)}
-            )
+            yield event({**self._of("chat.completion.chunk"), "choices": [], **self._usage(pieces)})
         yield b"data: [DONE]\n\n"
 
     def fault(self, fault: Fault) -> bytes:
         """Return the event of an ``error`` or a ``malformed`` chunk."""
         if fault.kind == "error":
-            return b"data: " + error_body(fault.message, fault.type) + b"\n\n"
+            return b"data: " + ChatDialect().error(fault.message, fault.type) + b"\n\n"
         return self._chunk({"content": fault.message})[:-20] + b"\n\n"
 
     def whole(self, pieces: Sequence[Piece]) -> bytes:
@@ -134,7 +101,7 @@ class ChatReply:
         if self._script.tool_calls:
             message["tool_calls"] = [
                 {
-                    "id": self._call_id(number),
+                    "id": call_id(self._script, number),
                     "type": "function",
                     "function": {"name": call.name, "arguments": call.arguments},
                 }
@@ -147,12 +114,9 @@ class ChatReply:
     def _of(self, kind: str) -> dict[str, Any]:
         return {**self._head, "object": kind}
 
-    def _call_id(self, number: int) -> str:
-        return self._script.tool_calls[number].id or f"call_{number + 1}"
-
     def _chunk(self, delta: Mapping[str, Any], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        return _event({**self._of("chat.completion.chunk"), "choices": [choice]})
+        return event({**self._of("chat.completion.chunk"), "choices": [choice]})
 
     def _usage(self, pieces: Sequence[Piece]) -> dict[str, Any]:
         prompt = self._script.prompt_tokens
@@ -167,13 +131,3 @@ class ChatReply:
                 "completion_tokens_details": {"reasoning_tokens": thinking},
             }
         }
-
-
-def error_body(message: str, kind: str) -> bytes:
-    """Return an error as the API spells it."""
-    error = {"message": message, "type": kind, "param": None, "code": None}
-    return json.dumps({"error": error}).encode()
-
-
-def _event(data: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(data).encode() + b"\n\n"

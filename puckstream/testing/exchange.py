@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from puckstream.testing.chat_dialect import ChatReply, ChatRequest, error_body
 from puckstream.testing.connection import Connection
+from puckstream.testing.dialect import Asked, Dialect, Reply
 from puckstream.testing.gate import Gate
 from puckstream.testing.record import Ending, Record
 from puckstream.testing.script import Fault, Piece, Script
@@ -15,14 +15,13 @@ from puckstream.testing.script import Fault, Piece, Script
 __all__ = ["Exchange"]
 
 _JSON = {"content-type": "application/json"}
-_SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 _BREATH = 32
 """Tokens sent without a pause before the loop gets its turn."""
 
 
 class Exchange:
-    """Answers ``chat`` on ``connection`` as ``script`` says.
+    """Answers ``asked`` on ``connection`` as ``script`` says, in the words of ``dialect``.
 
     Args:
         id: what the log calls the request.
@@ -35,7 +34,8 @@ class Exchange:
         self,
         *,
         id: str,
-        chat: ChatRequest,
+        dialect: Dialect,
+        asked: Asked,
         name: str,
         script: Script,
         connection: Connection,
@@ -43,13 +43,14 @@ class Exchange:
         on_change: Callable[[], None],
     ) -> None:
         self.id = id
-        self._chat = chat
+        self._dialect = dialect
+        self._asked = asked
         self._name = name
         self._script = script
         self._connection = connection
         self._gate = gate
         self._on_change = on_change
-        self._pieces = script.pieces(chat.said)
+        self._pieces = script.pieces(asked.said)
         self._total = sum(piece.tokens for piece in self._pieces)
         self._started = time.time()
         self._sent = 0
@@ -60,9 +61,9 @@ class Exchange:
         """What there is to know by now."""
         return Record(
             id=self.id,
-            model=self._chat.model,
+            model=self._asked.model,
             script=self._name,
-            stream=self._chat.stream,
+            stream=self._asked.stream,
             connection=self._connection.number,
             started=self._started,
             tokens_sent=self._sent,
@@ -70,6 +71,7 @@ class Exchange:
             ended=self._ended,
             when=self._when,
             closed=self._connection.lost,
+            dialect=self._dialect.name,
         )
 
     def end(self, how: Ending) -> None:
@@ -88,11 +90,12 @@ class Exchange:
         fault = script.fault
         if fault is not None and fault.before_head:
             return await self._refuse(fault)
-        reply = ChatReply(self._chat, script, self.id, int(self._started))
+        reply = self._dialect.reply(self._asked, script, self.id, int(self._started))
         known = {"x-request-id": self.id}
-        if not self._chat.stream:
+        if not self._asked.stream:
             return await self._answer_whole(reply, known)
-        await connection.head(200, {**_SSE, **known})
+        streamed = {"content-type": self._dialect.media, "cache-control": "no-cache"}
+        await connection.head(200, {**streamed, **known})
         await connection.send(reply.opening())
         await asyncio.sleep(script.delay)
         start = asyncio.get_running_loop().time()
@@ -139,11 +142,11 @@ class Exchange:
         headers = dict(_JSON)
         if fault.retry_after is not None:
             headers["retry-after"] = f"{fault.retry_after:g}"
-        body = error_body(fault.message, fault.type)
+        body = self._dialect.error(fault.message, fault.type)
         await self._connection.whole(fault.status, body, headers)
         return "fault"
 
-    async def _break_off(self, fault: Fault, reply: ChatReply) -> Ending:
+    async def _break_off(self, fault: Fault, reply: Reply) -> Ending:
         """Do what goes wrong in the middle of a stream, and ends it."""
         if fault.kind == "error":
             await self._connection.send(reply.fault(fault))
@@ -157,7 +160,7 @@ class Exchange:
         self._connection.cut()
         return "fault"
 
-    async def _answer_whole(self, reply: ChatReply, headers: Mapping[str, str]) -> Ending:
+    async def _answer_whole(self, reply: Reply, headers: Mapping[str, str]) -> Ending:
         """Answer a request that is not streamed; a fault in the middle ends it."""
         await asyncio.sleep(self._script.delay)
         start = asyncio.get_running_loop().time()
@@ -166,8 +169,9 @@ class Exchange:
             if isinstance(due, Fault):
                 if due.kind in ("stall", "cut"):
                     return await self._vanish(due)
-                body = error_body(due.message, due.type) if due.kind == "error" else b'{"id": "cha'
-                status = 500 if due.kind == "error" else 200
+                failed = due.kind == "error"
+                body = self._dialect.error(due.message, due.type) if failed else b'{"id": "cha'
+                status = 500 if failed else 200
                 await self._connection.whole(status, body, {**_JSON, **headers})
                 return "fault"
             self._sent += due.tokens

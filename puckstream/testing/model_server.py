@@ -1,11 +1,16 @@
-"""A model to talk to: a real HTTP server that speaks the OpenAI chat dialect from a script.
+"""A model to talk to: a real HTTP server that speaks four dialects from one script.
 
-=============================  ============================================
-``POST /v1/chat/completions``  an answer, streamed or whole
-``GET /v1/models``             the names of the scripts
+=============================  ====================================================
+``POST /v1/chat/completions``  OpenAI: an answer, streamed or whole
+``POST /v1/responses``         OpenAI Responses
+``POST /v1/messages``          Anthropic
+``POST /api/chat``             Ollama, streamed unless the request says otherwise
+``GET /v1/models``             the names of the scripts, for OpenAI and Anthropic
+``GET /api/tags``              the names of the scripts, for Ollama
+``GET /api/version``           a version, for Ollama
 ``GET /healthz``               ``{"status": "ok"}``
 ``GET /log``                   every request so far, see `Record`
-=============================  ============================================
+=============================  ====================================================
 
 Which script answers: the one that the header ``x-puckstream-script`` names (404 if there is none
 of that name); else the one named like the model, or like what follows the last slash of the
@@ -19,16 +24,20 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from puckstream.errors import InvalidOption
 from puckstream.testing.builtin_scripts import BUILTIN_SCRIPTS
-from puckstream.testing.chat_dialect import BadRequest, ChatRequest, error_body
+from puckstream.testing.chat_dialect import ChatDialect
 from puckstream.testing.connection import Connection, Incoming
+from puckstream.testing.dialect import BadRequest, Dialect
 from puckstream.testing.exchange import Exchange
 from puckstream.testing.gate import Gate
+from puckstream.testing.messages_dialect import MessagesDialect
+from puckstream.testing.ollama_dialect import OllamaDialect
 from puckstream.testing.record import Record
+from puckstream.testing.responses_dialect import ResponsesDialect
 from puckstream.testing.script import Script
 
 __all__ = ["SCRIPT_HEADER", "ModelServer", "Scripts"]
@@ -39,6 +48,14 @@ Scripts = Script | Sequence[Script] | Mapping[str, Script | Sequence[Script]]
 """One script, several in turn, or either by name (``""`` for requests that name none)."""
 
 _JSON = {"content-type": "application/json"}
+_LONG_AGO = "1970-01-01T00:00:00Z"
+_OPENAI = ChatDialect()
+_DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {
+        dialect.path: dialect
+        for dialect in (_OPENAI, ResponsesDialect(), MessagesDialect(), OllamaDialect())
+    }
+)
 
 
 class ModelServer:
@@ -104,9 +121,14 @@ class ModelServer:
 
     @property
     def url(self) -> str:
-        """The ``base_url`` for clients of the OpenAI dialect, with its ``/v1``."""
+        """The ``base_url`` for clients of the OpenAI dialects, with its ``/v1``."""
+        return f"{self.origin}/v1"
+
+    @property
+    def origin(self) -> str:
+        """The address without a path: the ``base_url`` for Anthropic's client, Ollama's host."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}/v1"
+        return f"http://{host}:{self._port}"
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -174,37 +196,43 @@ class ModelServer:
     async def _handle(self, connection: Connection, incoming: Incoming) -> None:
         """Answer one request of any path."""
         path = incoming.path.removeprefix("/v1")
-        if path == "/chat/completions" and incoming.method == "POST":
-            await self._chat(connection, incoming)
+        dialect = _DIALECTS.get(path)
+        if dialect is not None and incoming.method == "POST":
+            await self._answer(dialect, connection, incoming)
             return
         answers: Mapping[str, Callable[[], object]] = {
             "/models": self._models,
+            "/api/tags": self._tags,
+            "/api/version": lambda: {"version": "0.0.0"},
             "/healthz": lambda: {"status": "ok"},
             "/log": lambda: [record.as_json() for record in self.records],
         }
-        if path == "/chat/completions" or (path in answers and incoming.method != "GET"):
-            await _fail(connection, 405, f"{incoming.method} is not for {incoming.path}")
+        spoken = dialect or _OPENAI
+        if dialect is not None or (path in answers and incoming.method != "GET"):
+            await _fail(spoken, connection, 405, f"{incoming.method} is not for {incoming.path}")
         elif path not in answers:
-            await _fail(connection, 404, f"there is no {incoming.path} here")
+            await _fail(spoken, connection, 404, f"there is no {incoming.path} here")
         else:
             await connection.whole(200, json.dumps(answers[path]()).encode(), _JSON)
 
-    async def _chat(self, connection: Connection, incoming: Incoming) -> None:
+    async def _answer(self, dialect: Dialect, connection: Connection, incoming: Incoming) -> None:
         try:
-            chat = ChatRequest.read(incoming.body)
+            asked = dialect.read(incoming.body)
         except BadRequest as error:
-            await _fail(connection, 400, str(error))
+            await _fail(dialect, connection, 400, str(error))
             return
-        name = self._name_for(chat.model, incoming.headers.get(SCRIPT_HEADER))
+        name = self._name_for(asked.model, incoming.headers.get(SCRIPT_HEADER))
         if name is None:
             known = ", ".join(name for name in self._scripts if name)
-            await _fail(connection, 404, f"no such script; there are: {known}", "not_found_error")
+            problem = f"no such script; there are: {known}"
+            await _fail(dialect, connection, 404, problem, "not_found_error")
             return
         request = f"req-{next(self._request_numbers)}"
         script = next(self._scripts[name])
         exchange = Exchange(
             id=request,
-            chat=chat,
+            dialect=dialect,
+            asked=asked,
             name=name or "default",
             script=script,
             connection=connection,
@@ -233,12 +261,21 @@ class ModelServer:
         return ""
 
     def _models(self) -> object:
+        """Return the list in the words of both OpenAI and Anthropic, whose page is the same."""
         names = [name for name in self._scripts if name]
+        openai = {"object": "model", "created": 0, "owned_by": "puckstream"}
         models = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "puckstream"}
+            {"id": name, **openai, "type": "model", "display_name": name, "created_at": _LONG_AGO}
             for name in names
         ]
-        return {"object": "list", "data": models}
+        ends = {"first_id": names[0], "last_id": names[-1], "has_more": False}
+        return {"object": "list", "data": models, **ends}
+
+    def _tags(self) -> object:
+        details = {"format": "script", "family": "puckstream", "parameter_size": "0"}
+        known = {"modified_at": _LONG_AGO, "size": 0, "digest": "", "details": details}
+        names = [name for name in self._scripts if name]
+        return {"models": [{"name": name, "model": name, **known} for name in names]}
 
 
 def _by_name(scripts: Scripts | None) -> dict[str, Iterator[Script]]:
@@ -256,6 +293,10 @@ def _by_name(scripts: Scripts | None) -> dict[str, Iterator[Script]]:
 
 
 async def _fail(
-    connection: Connection, status: int, message: str, kind: str = "invalid_request_error"
+    dialect: Dialect,
+    connection: Connection,
+    status: int,
+    message: str,
+    kind: str = "invalid_request_error",
 ) -> None:
-    await connection.whole(status, error_body(message, kind), _JSON)
+    await connection.whole(status, dialect.error(message, kind), _JSON)

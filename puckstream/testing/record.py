@@ -29,6 +29,8 @@ class Record:
     """When it ended."""
     closed: bool = False
     """Whether the client's connection is closed by now."""
+    dialect: str = "openai"
+    """The API that was spoken: ``openai``, ``openai-responses``, ``anthropic`` or ``ollama``."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as an object for ``/log``."""

@@ -194,7 +194,7 @@ class Story:
             if extra is not None:
                 leftovers = (extra.links, extra.monitors, extra.watching, extra.timers)
                 assert not any(leftovers), leftovers
-                assert extra.request is None
+                assert ref._request is None
                 assert not extra.started
                 assert not extra.on_death
         assert all(count == 1 for count in self.downs.values()), self.downs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ import pytest
 
 from puckstream.actors import links
 from puckstream.actors.mailbox import Bound
-from puckstream.actors.signals import NORMAL, SHUTDOWN, Exit
-from puckstream.errors import ActorDead, MailboxFull
+from puckstream.actors.signals import KILLED, NORMAL, SHUTDOWN, Custom, Down, Exit
+from puckstream.errors import ActorDead, InvalidOption, MailboxFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,8 @@ async def test_a_full_mailbox_may_drop_the_newcomer(
         door.open()
         await ref.stop(block=False)
         assert heard == ["a", "b", "on_stop"]
-        assert [letter.message for letter in e.system.dead_letters.recent] == ["c", "d"]
+        letters = e.system.dead_letters.recent
+        assert [(letter.ref, letter.message) for letter in letters] == [(ref, "c"), (ref, "d")]
 
 
 async def test_a_full_mailbox_may_drop_the_oldest(
@@ -129,7 +131,8 @@ async def test_what_ends_or_informs_an_actor_is_never_refused_nor_dropped(
         assert await urgent == "urgent"
         assert await stopped is True
         assert ref.reason == NORMAL
-        assert {type(message).__name__ for message in heard} >= {"Exit", "Down"}
+        assert Exit(other, KILLED) in heard
+        assert Down(7, watched, KILLED) in heard
 
 
 async def test_the_parents_exit_gets_through_a_full_mailbox(
@@ -149,35 +152,7 @@ async def test_the_parents_exit_gets_through_a_full_mailbox(
         assert heard[-1] == "on_stop"
 
 
-async def test_an_actor_may_stop_itself_with_a_full_mailbox(
-    engine: AnyEngine, kind: AnyKind, new_door: type[Door]
-) -> None:
-    """Trap 8: neither that nor a message to itself blocks it."""
-    async with engine() as e:
-        for policy in ("refuse", "drop_new", "drop_old"):
-            heard: list[Any] = []
-            door = new_door()
-            bounded = type("Bounded", (kind,), {"mailbox": Bound(1, policy)})
-            ref = await e.spawn(bounded, heard)
-
-            def stop(actor: Doer) -> None:
-                try:
-                    actor.actor_ref.tell("to myself")
-                except MailboxFull:
-                    actor.heard.append("full")
-                actor.stop()
-
-            ref.tell(door.hold)
-            await door.reached
-            ref.tell(stop)
-            door.open()
-            await e.settle()
-            await ref.wait_stopped()
-            assert heard[-1] == "on_stop"
-            assert ref.reason == NORMAL
-
-
-async def test_a_bound_holds_against_many_threads(
+async def test_a_bound_holds_against_the_loop_and_many_threads(
     engine: AnyEngine, kind: AnyKind, door: Door, threads: Threads
 ) -> None:
     """Each message is let in, refused or a dead letter: none is lost, none too many waits."""
@@ -188,26 +163,36 @@ async def test_a_bound_holds_against_many_threads(
             ref = await e.spawn(bounded, heard)
             before = e.system.dead_letters.count
             start = threading.Barrier(4)
+            taken: list[Any] = []
 
-            def send(sender: int, ref: Any = ref, start: Any = start) -> int:
-                refused = 0
-                start.wait()
-                for number in range(500):
+            def send(sender: int, first: int, ref: Any = ref, taken: Any = taken) -> None:
+                for number in range(first, first + 5):
                     try:
                         ref.tell((sender, number))
                     except MailboxFull:
-                        refused += 1
+                        pass
+                    else:
+                        taken.append((sender, number))
                     assert ref.mailbox_length <= 10
-                return refused
 
-            sending = [threads.run(send, sender) for sender in range(4)]
-            refused = sum([await sent for sent in sending])
+            def send_all(sender: int, send: Any = send, start: Any = start) -> None:
+                start.wait()
+                for first in range(0, 500, 5):
+                    send(sender, first)
+
+            sending = [threads.run(send_all, sender) for sender in range(4)]
+            for first in range(0, 500, 5):
+                send(4, first)
+                await asyncio.sleep(0)
+            for sent in sending:
+                await sent
             await e.settle()
             await ref.stop(block=False)
             dropped = e.system.dead_letters.count - before
             assert heard.pop() == "on_stop"
-            assert len(heard) + refused + dropped == 2000
-            for sender in range(4):
+            assert len(heard) + dropped == len(taken)
+            assert set(heard) <= set(taken)
+            for sender in range(5):
                 numbers = [number for by, number in heard if by == sender]
                 assert numbers == sorted(set(numbers))
 
@@ -247,3 +232,65 @@ async def test_an_exit_message_stays_when_newcomers_push(
         door.open()
         await ref.stop(block=False)
         assert heard == [Exit(other, NORMAL), "b", "on_stop"]
+
+
+@pytest.mark.parametrize("end", ["boom", "kill"])
+async def test_signals_and_control_requests_pass_a_full_mailbox(
+    engine: AnyEngine, kind: AnyKind, door: Door, end: str
+) -> None:
+    async with engine() as e:
+        heard: list[Any] = []
+        ref = await held(e, kind, Bound(1), door, heard)
+        ref.tell("fills it")
+        control = ref.call("control", control=True)
+        door.open()
+        assert await control == "control"
+        assert heard[0] == "control"
+        ref.exit(end)
+        assert await ref.wait_stopped() == (KILLED if end == "kill" else Custom("boom"))
+
+
+async def test_a_full_mailbox_of_an_actor_that_dies_answers_everybody(
+    engine: AnyEngine, kind: AnyKind, door: Door
+) -> None:
+    async with engine() as e:
+        ref = await held(e, kind, Bound(2), door, [])
+        replies = [ref.call(number) for number in range(4)]
+        ref.exit("shutdown")
+        door.open()
+        assert await ref.wait_stopped() == SHUTDOWN
+        for reply in replies[:2]:
+            with pytest.raises(ActorDead):
+                await reply
+        for reply in replies[2:]:
+            with pytest.raises(MailboxFull):
+                await reply
+        with pytest.raises(ActorDead):
+            ref.tell("too late")
+
+
+async def test_a_subclass_may_lift_the_bound_of_its_base(engine: AnyEngine, kind: AnyKind) -> None:
+    base = type("Bounded", (kind,), {"mailbox": Bound(1)})
+    unbounded = type("Unbounded", (base,), {"mailbox": None})
+    async with engine() as e:
+        heard: list[Any] = []
+        ref = await e.spawn(unbounded, heard)
+        for number in range(10):
+            ref.tell(number)
+        await ref.stop(block=False)
+        assert heard == [*range(10), "on_stop"]
+
+
+@pytest.mark.parametrize("mailbox", [5, "refuse", (1, "refuse")])
+def test_a_class_with_an_impossible_mailbox_is_refused(kind: type[Any], mailbox: Any) -> None:
+    with pytest.raises(InvalidOption, match=r"Bad\.mailbox"):
+        type("Bad", (kind,), {"mailbox": mailbox})
+
+
+@pytest.mark.parametrize(
+    ("capacity", "policy"),
+    [(0, "refuse"), (-1, "refuse"), (True, "refuse"), (1.5, "refuse"), (1, "wait")],
+)
+def test_an_impossible_bound_is_refused(capacity: Any, policy: Any) -> None:
+    with pytest.raises(InvalidOption):
+        Bound(capacity, policy)

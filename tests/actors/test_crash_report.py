@@ -9,6 +9,7 @@ import pytest
 
 import puckstream as puck
 from puckstream.actors.crash_report import AGAIN, PLACES, SHOWN, CrashReports, brief
+from puckstream.streams.events import chunk_event
 from puckstream.testing.clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -175,6 +176,12 @@ async def test_a_request_that_crashes_either_kind_of_actor_is_reported_like_a_me
         await ref.wait_stopped()
     (record,) = crashes(caplog)
     assert record.last_message == "ValueError('no')"
+
+
+def test_the_text_of_a_stream_is_never_shown() -> None:
+    event = chunk_event(puck.Chunk(content="secret"), 3)
+    assert brief(("puck_stream", "s", event)) == "('puck_stream', 's', <content #3>)"
+    assert brief([puck.Chunk(content="secret")]) == "[<content chunk>]"
 
 
 def test_a_long_message_is_shortened() -> None:

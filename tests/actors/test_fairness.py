@@ -7,14 +7,13 @@ import contextvars
 import threading
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from puckstream.actors.actor import Actor
-from puckstream.actors.scheduler import BATCH, DEPTH, INLINE, TURN
+from puckstream.actors.scheduler import BATCH, DEPTH, INLINE
 
 if TYPE_CHECKING:
     from tests.actors.conftest import Doer, Door, Engine, Threads
 
+DEEP = DEPTH * 12
 COLOUR: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
 
 
@@ -75,27 +74,6 @@ async def test_an_actor_handles_a_batch_and_then_the_next_one_has_its_turn(
         assert heard == ["one"] * BATCH + ["other"] + ["one"] * 2
 
 
-async def test_a_turn_ends_when_its_time_is_over(
-    engine: type[Engine], doer: type[Doer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [0.0]
-    monkeypatch.setattr("puckstream.actors.scheduler.time.perf_counter", lambda: now[0])
-
-    def take_long(_actor: Any) -> None:
-        now[0] += 0.6 * TURN
-        heard.append("actor")
-
-    heard: list[str] = []
-    async with engine() as e:
-        for _ in range(100):
-            (await e.spawn(doer)).tell(take_long)
-        turns = 0
-        while len(heard) < 100:
-            await asyncio.sleep(0)
-            turns += 1
-        assert turns >= 100 / 4
-
-
 async def test_requests_answered_inside_their_caller_still_let_the_loop_have_its_turn(
     engine: type[Engine], doer: type[Doer]
 ) -> None:
@@ -114,11 +92,11 @@ async def test_requests_answered_inside_their_caller_still_let_the_loop_have_its
 async def test_calls_may_nest_deeper_than_they_are_answered_inline(engine: type[Engine]) -> None:
     async with engine() as e:
         ref = None
-        for _ in range(DEPTH * 4):
+        for _ in range(DEEP):
             ref = await e.spawn(Chain, ref)
         assert ref is not None
         for _ in range(3):
-            assert await ref.call(0) == DEPTH * 4 - 1
+            assert await ref.call(0) == DEEP - 1
         assert e.system.depth == 0
 
 
@@ -162,28 +140,6 @@ async def test_messages_of_each_sender_arrive_in_the_order_they_were_sent(
         for sender in range(senders + 1):
             numbers = [m[1] for m in heard if isinstance(m, tuple) and m[0] == sender]
             assert numbers == list(range(count))
-
-
-async def test_an_actor_handles_one_message_at_a_time(
-    engine: type[Engine], doer: type[Doer]
-) -> None:
-    inside = 0
-
-    async def handler(_actor: Any) -> None:
-        nonlocal inside
-        inside += 1
-        assert inside == 1
-        for _ in range(3):
-            await asyncio.sleep(0)
-        inside -= 1
-
-    async with engine() as e:
-        ref = await e.spawn(doer)
-        await asyncio.gather(*[_await(ref.call(handler, timeout=None)) for _ in range(20)])
-
-
-async def _await(reply: Any) -> Any:
-    return await reply
 
 
 # -- blocking work
@@ -230,18 +186,3 @@ async def test_an_actor_ends_without_waiting_for_its_blocking_work(
         ref.exit("boom")
         assert str(await ref.wait_stopped()) == "boom"
         door.open()
-
-
-# -- idle actors
-
-
-async def test_an_actor_that_becomes_idle_keeps_no_queue(
-    engine: type[Engine], doer: type[Doer]
-) -> None:
-    async with engine() as e:
-        refs = [await e.spawn(doer) for _ in range(200)]
-        for ref in refs:
-            ref.tell("hello")
-        assert all(ref._box is not None for ref in refs)
-        await e.settle()
-        assert all(ref._box is None and ref.state == "idle" for ref in refs)

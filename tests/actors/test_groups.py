@@ -9,10 +9,10 @@ import pytest
 
 from puckstream.actors import lifecycle
 from puckstream.actors.actor import Actor
-from puckstream.actors.groups import GroupChange, Groups, LocalChange, NotJoined
+from puckstream.actors.groups import GroupChange, Groups, LocalChange
 from puckstream.actors.scheduler import Scheduler
 from puckstream.actors.thread_actor import ThreadActor
-from puckstream.errors import ActorDead, InvalidOption, NotInActor
+from puckstream.errors import ActorDead, InvalidOption, NotInActor, NotJoined
 
 
 class Member(Actor):
@@ -47,12 +47,17 @@ class Place:
     def __init__(self) -> None:
         self.system = Scheduler(asyncio.get_running_loop())
         self.local_changes: list[LocalChange] = []
-        self.groups = Groups(self.system, "scope", on_local_change=self.local_changes.append)
+        self.groups = Groups("scope", system=self.system, on_local_change=self.local_changes.append)
         self.serve()
 
     def serve(self) -> None:
-        actor_class, args = self.groups.actor()
-        self.keeper = lifecycle.spawn(self.system, actor_class, args, {})
+        actor_class, *args = self.groups.actor()
+        self.keeper = lifecycle.spawn(self.system, actor_class, tuple(args), {})
+
+    @property
+    def watched(self) -> set[Any]:
+        """Return whom the actor has a monitor on."""
+        return set((self.keeper._ensure_extra().watching or {}).values())
 
     def member(self, actor_class: type[Actor] = Member) -> Any:
         return lifecycle.spawn(self.system, actor_class, (), {})
@@ -106,7 +111,7 @@ async def test_members_join_and_leave(place: Stage) -> None:
 async def test_scopes_are_independent(place: Stage) -> None:
     """S75."""
     async with place() as here:
-        other = Groups(here.system, "other")
+        other = Groups("other", system=here.system)
         a = here.member()
         await here.groups.join("g", a)
         assert other.get_members("g") == ()
@@ -155,7 +160,7 @@ async def test_a_member_that_ends_leaves_everywhere(place: Stage) -> None:
         assert (groups.get_members("g"), groups.which_groups()) == ((b,), ("g",))
         await here.turns()
         assert a not in groups._table.local.by_ref
-        assert groups._table.watched.keys() == {b}
+        assert here.watched == {b}
 
 
 async def test_a_group_without_members_does_not_exist(place: Stage) -> None:
@@ -168,7 +173,7 @@ async def test_a_group_without_members_does_not_exist(place: Stage) -> None:
         await here.turns()
         assert groups.which_groups() == ()
         assert groups._table.local.by_group == {}
-        assert groups._table.watched == {}
+        assert here.watched == set()
 
 
 async def test_leaving_a_group_one_is_not_in_is_an_error(place: Stage) -> None:
@@ -277,11 +282,8 @@ async def test_monitors_are_many_and_taken_back_one_by_one(place: Stage) -> None
         assert await groups.demonitor(everything)
         await groups.leave("g", a)
         assert await here.got(watcher) == []
-        assert (groups._table.told, groups._table.monitors_of, groups._table.watched) == (
-            {},
-            {},
-            {},
-        )
+        assert (groups._table.told, groups._table.monitors_of) == ({}, {})
+        assert here.watched == set()
 
 
 async def test_a_monitor_ends_with_its_actor(place: Stage) -> None:
@@ -405,7 +407,7 @@ async def test_a_failure_to_tell_other_nodes_is_logged_and_changes_nothing(
         def fail(_change: LocalChange) -> None:
             raise OSError
 
-        groups, a = Groups(here.system, on_local_change=fail), here.member()
+        groups, a = Groups(system=here.system, on_local_change=fail), here.member()
         await groups.join("g", a)
         assert groups.get_members("g") == (a,)
         assert "telling of a change failed" in caplog.text

@@ -1,125 +1,16 @@
-"""PubSub: who gets which message, in which order, and what a crash of its actor changes."""
+"""PubSub: who gets which message, and in which order."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
-from puckstream.actors import lifecycle
-from puckstream.actors.actor import Actor
-from puckstream.actors.mailbox import Bound
-from puckstream.actors.pubsub import PubSub
-from puckstream.actors.scheduler import Scheduler
-from puckstream.actors.signals import SHUTDOWN
-from puckstream.actors.thread_actor import ThreadActor
 from puckstream.errors import ActorDead, InvalidOption, NotInActor
 from puckstream.node import Node
 from puckstream.testing.clock import VirtualClock
-
-TOPIC = "news"
-
-
-class Reader(Actor):
-    """Keeps what it gets; runs what it is asked to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.got: list[Any] = []
-
-    def on_receive(self, message: Any) -> Any:
-        if callable(message):
-            return message()
-        self.got.append(message)
-        return None
-
-
-class Threaded(ThreadActor):
-    def __init__(self, got: list[Any]) -> None:
-        super().__init__()
-        self.got = got
-
-    def on_receive(self, message: Any) -> None:
-        self.got.append(message)
-
-
-class Small(Reader):
-    mailbox = Bound(2, "refuse")
-
-
-class Feed:
-    """A growing list of numbered messages."""
-
-    def __init__(self, name: str, count: int = 0) -> None:
-        self.name = name
-        self.messages: list[str] = []
-        self.ended = False
-        self.broken = False
-        self.grow(count)
-
-    @property
-    def last(self) -> int:
-        return len(self.messages)
-
-    def after(self, number: int) -> Sequence[str]:
-        if self.broken:
-            raise RuntimeError("broken feed")
-        return self.messages[number:]
-
-    def grow(self, count: int = 1) -> None:
-        self.messages += [f"{self.name}{self.last + 1 + n}" for n in range(count)]
-
-
-class Press:
-    """An engine and a PubSub whose actor can be killed and started again."""
-
-    async def __aenter__(self) -> Self:
-        self.system = Scheduler(asyncio.get_running_loop())
-        self.pubsub = PubSub(self.system)
-        self.employ()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self.pubsub.service.close()
-        await self.system.close()
-
-    def employ(self) -> None:
-        actor_class, args = self.pubsub.actor()
-        self.actor: Any = lifecycle.spawn(self.system, actor_class, args, {})
-
-    def reader(self, actor_class: type[Actor] = Reader, *args: Any) -> Any:
-        return lifecycle.spawn(self.system, actor_class, args, {})
-
-    async def readers(self, count: int, topic: str = TOPIC) -> list[Any]:
-        readers = [self.reader() for _ in range(count)]
-        for reader in readers:
-            await self.pubsub.subscribe(topic, reader)
-        return readers
-
-    @property
-    def watching(self) -> dict[int, Any]:
-        return self.actor._extra.watching or {}
-
-    def publish(self, feed: Feed, count: int = 1, *, ends: bool = False) -> None:
-        feed.grow(count)
-        feed.ended = ends
-        self.pubsub.advance(TOPIC)
-
-    settle = staticmethod(VirtualClock.settle)
-
-
-def got(reader: Any) -> list[Any]:
-    return list(reader._actor.got)
-
-
-def numbered(name: str, first: int, last: int) -> list[str]:
-    return [f"{name}{number}" for number in range(first, last + 1)]
-
-
-# ----------------------------------------------------------------------------------------- plain
+from tests.actors.press import TOPIC, Feed, Press, Reader, Small, Threaded, got
 
 
 async def test_every_subscriber_gets_one_copy_in_the_order_of_publication() -> None:
@@ -264,237 +155,130 @@ async def test_what_is_no_topic_is_refused_in_the_caller() -> None:
         assert press.actor.is_alive()
 
 
-# ------------------------------------------------------------------------------------------- fed
+# ------------------------------------------------------------------------ dispatchers, and nodes
 
 
-async def test_a_feed_is_delivered_from_where_the_subscriber_begins() -> None:
-    """What is there already is in the mailbox when the reply comes."""
+async def test_a_dispatcher_gets_all_subscribers_and_their_metadata_at_once() -> None:
+    """S72: the message is encoded once, and each subscriber told what suits it."""
+    calls: list[Any] = []
+
+    def dispatch(entries: Any, sender: Any, message: Any) -> None:
+        calls.append((entries, sender, message))
+        encoded = message.upper()
+        for ref, metadata in entries:
+            if ref is not sender:
+                ref.tell(encoded if metadata == "loud" else message)
+
     async with Press() as press:
-        feed = Feed("a", 3)
-        positions: list[Any] = [0, 2, 3, 99, "now"]
-        readers = [press.reader() for _ in positions]
-        for reader, position in zip(readers, positions, strict=True):
-            await press.pubsub.subscribe(TOPIC, reader, feed=feed, after=position)
-        assert readers[0].mailbox_length or got(readers[0])
-        press.publish(feed, 2)
+        one, two, three, dead = (press.reader() for _ in range(4))
+        await press.pubsub.subscribe(TOPIC, one, metadata="loud")
+        await press.pubsub.subscribe(TOPIC, two)
+        await press.pubsub.subscribe(TOPIC, three, metadata={"any": "value"})
+        await press.pubsub.subscribe(TOPIC, dead, metadata="loud")
+        dead.kill()
+        press.pubsub.broadcast(TOPIC, "hey", sender=three, dispatcher=dispatch)
         await press.settle()
-        assert [got(reader) for reader in readers] == [
-            numbered("a", 1, 5),
-            numbered("a", 3, 5),
-            *[numbered("a", 4, 5)] * 3,
-        ]
+        entries = [(one, "loud"), (two, None), (three, {"any": "value"})]
+        assert calls == [(entries, three, "hey")]
+        assert [got(one), got(two), got(three)] == [["HEY"], ["hey"], []]
 
 
-async def test_a_feed_that_grows_often_is_delivered_once() -> None:
+async def test_a_dispatcher_is_not_called_where_nobody_subscribes() -> None:
+    """S72."""
+    calls: list[Any] = []
     async with Press() as press:
-        feed, reader = Feed("a"), press.reader()
-        await press.pubsub.subscribe(TOPIC, reader, feed=feed)
-        for _ in range(100):
-            press.publish(feed)
-        assert press.actor.mailbox_length == 1
+        press.pubsub.broadcast(TOPIC, 1, dispatcher=lambda *call: calls.append(call))
         await press.settle()
-        assert got(reader) == numbered("a", 1, 100)
+        assert calls == []
 
 
-async def test_subscribing_again_delivers_nothing_twice() -> None:
-    """S68."""
-    async with Press() as press:
-        feed, reader = Feed("a", 2), press.reader()
-        for _ in range(3):
-            await press.pubsub.subscribe(TOPIC, reader, feed=feed)
-            press.publish(feed)
-        await press.settle()
-        assert got(reader) == numbered("a", 1, 5)
-
-
-async def test_the_subscription_ends_with_the_feed() -> None:
-    async with Press() as press:
-        feed = Feed("a", 1)
-        early, late = press.reader(), press.reader()
-        await press.pubsub.subscribe(TOPIC, early, feed=feed)
-        press.publish(feed, ends=True)
-        await press.settle()
-        assert press.pubsub.subscribers(TOPIC) == ()
-        assert not press.watching
-        await press.pubsub.subscribe(TOPIC, late, feed=feed, after=1)
-        await press.settle()
-        assert (got(early), got(late)) == (["a1", "a2"], ["a2"])
-        assert press.pubsub.subscribers(TOPIC) == ()
-
-
-async def test_who_unsubscribes_gets_nothing_more_and_the_others_everything() -> None:
-    """S68."""
-    async with Press() as press:
-        feed = Feed("a", 1)
-        one, two = press.reader(), press.reader()
-        await press.pubsub.subscribe(TOPIC, one, feed=feed)
-        await press.pubsub.subscribe(TOPIC, two, feed=feed)
-        await press.pubsub.unsubscribe(TOPIC, one)
-        press.publish(feed)
-        await press.settle()
-        assert (got(one), got(two)) == (["a1"], ["a1", "a2"])
-
-
-async def test_a_new_feed_under_the_topic_follows_the_rest_of_the_old_one() -> None:
-    """A subscriber of both gets the end of what went before first."""
-    async with Press() as press:
-        old, new = Feed("a", 1), Feed("b", 1)
-        both, other = press.reader(), press.reader()
-        for reader in (both, other):
-            await press.pubsub.subscribe(TOPIC, reader, feed=old)
-        old.grow()
-        old.ended = True
-        await press.pubsub.subscribe(TOPIC, both, feed=new)
-        press.publish(new)
-        await press.settle()
-        assert got(both) == ["a1", "a2", "b1", "b2"]
-        assert got(other) == ["a1", "a2"]
-        assert press.pubsub.subscribers(TOPIC) == (both,)
-
-
-async def test_a_fed_topic_can_carry_broadcasts_too() -> None:
-    async with Press() as press:
-        feed, fed = Feed("a", 1), press.reader()
-        (plain,) = await press.readers(1)
-        await press.pubsub.subscribe(TOPIC, fed, feed=feed)
-        press.pubsub.broadcast(TOPIC, "hello")
-        press.publish(feed)
-        await press.settle()
-        assert (got(plain), got(fed)) == (["hello"], ["a1", "hello", "a2"])
-
-
-async def test_a_feed_that_fails_costs_its_subscribers_and_nobody_else(
+async def test_a_dispatcher_that_fails_is_reported_and_costs_nobody_else_anything(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is logged, and the actor lives."""
-    async with Press() as press:
-        bad, good = Feed("a", 1), Feed("b", 1)
-        victims, lucky = [press.reader(), press.reader()], press.reader()
-        for ref, feed in ((victims[0], bad), (lucky, good), (victims[1], bad)):
-            await press.pubsub.subscribe(TOPIC, ref, feed=feed)
-        bad.broken = True
-        bad.grow()
-        press.publish(good)
-        await press.settle()
-        assert got(lucky) == ["b1", "b2"]
-        assert press.pubsub.subscribers(TOPIC) == (lucky,)
-        assert (press.actor.is_alive(), caplog.text.count("broken feed") >= 2) == (True, True)
+    """S72."""
 
+    def fail(*_call: Any) -> None:
+        raise RuntimeError("no such encoding")
 
-# --------------------------------------------------------------------------------------- restart
-
-
-async def test_subscriptions_outlive_the_actor() -> None:
-    """Those who died in between are removed; broadcasts made in between wait."""
-    async with Press() as press:
-        one, two = await press.readers(2)
-        press.pubsub.broadcast(TOPIC, 1)
-        await press.settle()
-        press.actor.kill()
-        one.kill()
-        press.pubsub.broadcast(TOPIC, 2)
-        press.employ()
-        press.pubsub.broadcast(TOPIC, 3)
-        await press.settle()
-        assert got(two) == [1, 2, 3]
-        assert press.pubsub._table.by_ref.keys() == {two}
-        two.kill()
-        await press.settle()
-        assert press.pubsub._table.by_topic == {}
-
-
-async def test_a_broadcast_in_its_mailbox_dies_with_the_actor() -> None:
-    """S70: at most once."""
     async with Press() as press:
         (reader,) = await press.readers(1)
-        press.pubsub.broadcast(TOPIC, 1)
-        press.actor.kill()
-        press.employ()
+        press.pubsub.broadcast(TOPIC, 1, dispatcher=fail)
         press.pubsub.broadcast(TOPIC, 2)
         await press.settle()
         assert got(reader) == [2]
+        assert press.actor.is_alive()
+        assert "no such encoding" in caplog.text
 
 
-async def test_a_feed_is_without_gap_or_double_across_a_crash() -> None:
-    """What had not been delivered is delivered by the next actor, wherever the last one died."""
+async def test_metadata_is_that_of_the_last_subscription_and_gone_with_it() -> None:
+    """S68, S72: also across a restart of the actor."""
+    seen: list[Any] = []
+
+    def look(entries: Any, *_rest: Any) -> None:
+        seen.append([metadata for _, metadata in entries])
+
     async with Press() as press:
-        feed, reader = Feed("a"), press.reader()
-        await press.pubsub.subscribe(TOPIC, reader, feed=feed)
-        press.publish(feed, 3)
+        reader = press.reader()
+        await press.pubsub.subscribe(TOPIC, reader, metadata=1)
+        await press.pubsub.subscribe(TOPIC, reader)
+        press.pubsub.broadcast(TOPIC, None, dispatcher=look)
         await press.settle()
-        press.publish(feed, 3)  # in the mailbox of the one that dies
+        await press.pubsub.subscribe(TOPIC, reader, metadata=2)
         press.actor.kill()
-        press.publish(feed, 3)  # while nobody is there
         press.employ()
-        press.publish(feed, 3, ends=True)
+        press.pubsub.broadcast(TOPIC, None, dispatcher=look)
+        await press.pubsub.unsubscribe(TOPIC, reader)
+        await press.pubsub.subscribe(TOPIC, reader)
+        press.pubsub.broadcast(TOPIC, None, dispatcher=look)
         await press.settle()
-        assert got(reader) == numbered("a", 1, 12)
-        assert press.pubsub.subscribers(TOPIC) == ()
-
-
-async def test_a_subscription_made_while_the_actor_is_away_is_made_by_the_next() -> None:
-    async with Press() as press:
-        feed, reader = Feed("a", 2), press.reader()
-        press.actor.kill()
-        subscribed = press.pubsub.subscribe(TOPIC, reader, feed=feed)
-        assert not subscribed.done
-        press.employ()
-        await subscribed
+        assert seen == [[1], [2], [None]]
+        reader.kill()
         await press.settle()
-        assert got(reader) == ["a1", "a2"]
+        assert press.pubsub._table.metadata == {}
 
 
-async def test_feeds_survive_any_number_of_crashes_at_any_moment() -> None:
-    """Many feeds and subscribers, and a seed for the moments."""
-    chance = random.Random(20)
-    async with Press() as press:
-        feed = Feed("a")
-        readers: list[tuple[Any, int]] = []
-        for _ in range(400):
-            match chance.randrange(5):
-                case 0:
-                    position = chance.randint(0, feed.last)
-                    readers.append((press.reader(), position))
-                    press.pubsub.subscribe(TOPIC, readers[-1][0], feed=feed, after=position)
-                case 1:
-                    press.actor.kill()
-                    press.employ()
-                case 2:
-                    await asyncio.sleep(0)
-                case _:
-                    press.publish(feed, chance.randint(1, 5))
-        press.publish(feed, ends=True)
-        await press.settle()
-        assert len(readers) > 50
-        for reader, position in readers:
-            assert got(reader) == numbered("a", position + 1, feed.last)
-        assert press.pubsub._table.by_topic == press.pubsub._table.by_ref == {}
-
-
-async def test_a_node_restarts_its_pubsub_with_every_subscription() -> None:
-    async with Node() as node:
-        feed = Feed("a", 1)
-        reader = await node.spawn(Reader)
-        await node.pubsub.subscribe(TOPIC, reader, feed=feed)
-        for _ in range(2):
-            actor = node.whereis_child("pubsub")
-            assert actor is not None
-            actor.kill()
-            feed.grow()
-            node.pubsub.advance(TOPIC)
-            await actor.wait_stopped()
+async def test_a_local_broadcast_and_one_to_this_node_reach_its_subscribers() -> None:
+    """S69: one to a node nobody knows reaches nobody, and is no error."""
+    async with Node(name="here") as node:
+        one, two = [await node.spawn(Reader) for _ in range(2)]
+        for reader in (one, two):
+            await node.pubsub.subscribe(TOPIC, reader)
+        node.pubsub.local_broadcast(TOPIC, "local", sender=one)
+        node.pubsub.direct_broadcast("here", TOPIC, "direct", sender=two)
+        node.pubsub.direct_broadcast("elsewhere", TOPIC, "lost")
+        node.broadcast(TOPIC, "everywhere", sender=one)
         await VirtualClock.settle()
-        assert got(reader) == ["a1", "a2", "a3"]
-
-
-async def test_an_orderly_shutdown_delivers_what_was_published_before() -> None:
+        assert (got(one), got(two)) == (["direct"], ["local", "everywhere"])
     async with Press() as press:
-        feed, reader = Feed("a"), press.reader()
-        await press.pubsub.subscribe(TOPIC, reader, feed=feed)
-        press.pubsub.broadcast(TOPIC, "hello")
-        press.publish(feed, 2)
-        press.actor.exit(SHUTDOWN)
-        feed.grow()  # and nobody says so
-        assert await press.actor.wait_stopped() == SHUTDOWN
+        (reader,) = await press.readers(1)
+        press.pubsub.direct_broadcast("here", TOPIC, "an engine without a node has no name")
         await press.settle()
-        assert got(reader) == ["hello", "a1", "a2", "a3"]
+        assert got(reader) == []
+
+
+async def test_what_a_broadcast_cannot_use_is_refused_in_the_caller() -> None:
+    """S69, S72."""
+    async with Press() as press:
+        wrong: Any = "a name"
+        with pytest.raises(InvalidOption, match="sender="):
+            press.pubsub.broadcast(TOPIC, 1, sender=wrong)
+        with pytest.raises(InvalidOption, match="dispatcher="):
+            press.pubsub.local_broadcast(TOPIC, 1, dispatcher=wrong)
+        nobody: Any = None
+        with pytest.raises(InvalidOption, match="node="):
+            press.pubsub.direct_broadcast(nobody, TOPIC, 1)
+        with pytest.raises(InvalidOption, match="topic="):
+            press.pubsub.direct_broadcast("elsewhere", nobody, 1)
+
+
+async def test_there_is_no_pool_whose_size_nodes_would_have_to_agree_on() -> None:
+    """S71: one actor delivers, however many topics and publishers there are."""
+    async with Node() as node:
+        readers = [await node.spawn(Reader) for _ in range(20)]
+        for number, reader in enumerate(readers):
+            await node.pubsub.subscribe(f"topic {number}", reader)
+            node.pubsub.broadcast(f"topic {number}", number)
+        await VirtualClock.settle()
+        assert [got(reader) for reader in readers] == [[number] for number in range(20)]
+        delivering = [each for each in node.tree().walk() if each.id == "pubsub"]
+        assert len(delivering) == 1

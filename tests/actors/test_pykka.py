@@ -24,6 +24,7 @@ def test_the_list_of_refs_keeps_what_the_registry_does_with_it() -> None:
     refs.append(third)
     refs.remove(other)
     assert list(refs) == refs[:] == [one, third]
+    assert refs[1:] == [third]
     assert len(refs) == 2
     assert one in refs
     assert other not in refs
@@ -31,11 +32,12 @@ def test_the_list_of_refs_keeps_what_the_registry_does_with_it() -> None:
         refs.remove(other)
 
 
-def test_going_through_the_refs_survives_their_removal() -> None:
-    refs = PykkaRefs([object() for _ in range(10)])
+def test_going_through_the_refs_survives_their_removal_and_newcomers() -> None:
+    refs = PykkaRefs(list(range(10)))
     for ref in refs:
         refs.remove(ref)
-    assert len(refs) == 0
+        refs.append(-ref - 1)
+    assert refs[:] == list(range(-1, -11, -1))
 
 
 def test_enlisting_twice_and_striking_off_the_unknown_are_harmless() -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pykka
 import pytest
 
-from puckstream.actors._pykka import PykkaRefs
 from puckstream.actors.actor import Actor
 from puckstream.actors.mailbox import Bound
 from puckstream.actors.ref import ActorRef
@@ -290,11 +289,15 @@ def test_one_timeout_is_for_all_replies_together() -> None:
 # -- 8: a bounded inbox that an actor fills itself
 
 
+@pytest.mark.parametrize(
+    ("policy", "kept", "refusals"),
+    [("refuse", "fits", ["too much"]), ("drop_new", "fits", []), ("drop_old", "too much", [])],
+)
 def test_an_actor_with_a_full_mailbox_can_stop_itself_and_is_told_if_it_tells_itself(
-    node: Node, kind: type[Any]
+    node: Node, kind: type[Any], policy: Any, kept: str, refusals: list[str]
 ) -> None:
     class Small(kind):  # type: ignore[misc,unused-ignore]
-        mailbox: ClassVar[Bound | None] = Bound(1)
+        mailbox: ClassVar[Bound | None] = Bound(1, policy)
 
     refused: list[MailboxFull] = []
 
@@ -310,8 +313,8 @@ def test_an_actor_with_a_full_mailbox_can_stop_itself_and_is_told_if_it_tells_it
     ref = Small.start(heard)
     ref.tell(overfill)
     assert end_of(ref) == NORMAL
-    assert heard == ["fits", "on_stop"]
-    assert [full.undelivered for full in refused] == ["too much"]
+    assert heard == [kept, "on_stop"]
+    assert [full.undelivered for full in refused] == refusals
 
 
 # -- 9: proxies introspect the live object
@@ -423,17 +426,3 @@ def test_starting_and_stopping_20_000_actors_never_searches_the_registry(
     assert pykka.ActorRegistry.stop_all(timeout=PATIENCE) == [True] * count
     assert pykka.ActorRegistry.get_all() == []
     assert compared < count
-
-
-def test_the_registrys_list_keeps_order_refuses_strangers_and_survives_changes_while_read() -> None:
-    refs = PykkaRefs(["a", "b"])
-    refs.append("c")
-    assert "b" in refs
-    assert len(refs) == 3
-    for ref in refs:
-        refs.remove(ref)
-        refs.append(ref.upper())
-    assert refs[:] == ["A", "B", "C"]
-    assert refs[1:] == ["B", "C"]
-    with pytest.raises(ValueError, match="a is not registered"):
-        refs.remove("a")

@@ -10,7 +10,8 @@ import pytest
 
 from puckstream.actors import lifecycle
 from puckstream.actors.actor import Actor
-from puckstream.actors.registry import Entry, Registry
+from puckstream.actors.entries import Entry
+from puckstream.actors.registry import Registry
 from puckstream.actors.scheduler import Scheduler
 from puckstream.errors import ActorDead, InvalidOption, NameTaken, NodeNotRunning, NotInActor
 from puckstream.node import Node
@@ -46,7 +47,7 @@ class Bench:
 
     async def __aenter__(self) -> Self:
         self.system = Scheduler(asyncio.get_running_loop())
-        self.registry = Registry(self.system, self.keys)
+        self.registry = Registry(self.keys, system=self.system)
         self.keeper = self.employ()
         return self
 
@@ -55,8 +56,8 @@ class Bench:
         await self.system.close()
 
     def employ(self) -> Any:
-        actor_class, args = self.registry.actor()
-        return lifecycle.spawn(self.system, actor_class, args, {})
+        actor_class, *args = self.registry.actor()
+        return lifecycle.spawn(self.system, actor_class, tuple(args), {})
 
     def owner(self, actor_class: type[Actor] = Owner, *args: Any) -> Any:
         return lifecycle.spawn(self.system, actor_class, args, {})
@@ -64,7 +65,7 @@ class Bench:
     @property
     def watched(self) -> set[Any]:
         """Return whom the actor has a monitor on."""
-        return set((self.keeper._extra.watching or {}).values())
+        return set((self.keeper._ensure_extra().watching or {}).values())
 
     def whereis(self, key: Any) -> Any:
         return self.registry.whereis(key)
@@ -72,7 +73,7 @@ class Bench:
     async def tidied(self) -> Any:
         """Let the actor do what it has to, and return the table."""
         await VirtualClock.settle()
-        return self.registry._table
+        return self.registry.table
 
 
 # ---------------------------------------------------------------------------------------- unique
@@ -91,14 +92,15 @@ async def test_a_unique_key_has_one_owner() -> None:
         assert bench.registry.keys(two) == ()
 
 
-async def test_registering_the_same_again_changes_nothing_and_another_value_is_refused() -> None:
-    """S61; so that a registration may be repeated."""
+async def test_a_unique_key_is_refused_to_its_own_owner_too() -> None:
+    """S61: already_registered, even for the same pid."""
     async with Bench() as bench:
         one = bench.owner()
         await bench.registry.register("key", one, 1)
-        await bench.registry.register("key", one, 1)
-        with pytest.raises(NameTaken):
-            await bench.registry.register("key", one, 2)
+        for value in (1, 2):
+            with pytest.raises(NameTaken) as raised:
+                await bench.registry.register("key", one, value)
+            assert raised.value.holder is one
         assert bench.registry.lookup("key") == (Entry(one, 1),)
 
 
@@ -133,7 +135,7 @@ async def test_a_key_is_free_the_moment_its_owner_ends() -> None:
         assert bench.whereis("key") is two
         table = await bench.tidied()
         assert bench.whereis("key") is two
-        assert list(table.by_owner) == list(table.monitors) == [two]
+        assert (list(table.by_owner), bench.watched) == ([two], {two})
 
 
 async def test_a_key_is_free_when_its_owner_takes_no_more_messages() -> None:
@@ -163,7 +165,7 @@ async def test_the_entries_of_the_dead_are_forgotten() -> None:
             owner.exit()
         await asyncio.gather(*(wait(owner) for owner in owners))
         table = await bench.tidied()
-        assert (table.by_key, table.by_owner, table.monitors) == ({}, {}, {})
+        assert (table.by_key, table.by_owner) == ({}, {})
         assert bench.watched == set()
 
 
@@ -200,19 +202,49 @@ async def test_unregistering_frees_the_key_and_the_watch() -> None:
 
 
 async def test_what_cannot_be_a_key_is_refused_in_the_caller_and_hurts_nobody() -> None:
+    """S61, S62."""
     wrong: Any = []
     async with Bench() as bench:
-        with pytest.raises(InvalidOption):
-            bench.registry.register(wrong, bench.owner())
+        registry, one = bench.registry, bench.owner()
+        for use in (
+            lambda: registry.register(wrong, one),
+            lambda: registry.unregister(wrong, one),
+            lambda: registry.lookup(wrong),
+            lambda: registry.whereis(wrong),
+            lambda: registry.wait_registered(wrong),
+            lambda: registry.values(wrong, one),
+            lambda: registry.match(wrong, 1),
+            lambda: registry.dispatch(wrong, print),
+            lambda: registry.lock(wrong),
+            lambda: registry.via(wrong),
+            lambda: registry.meta(wrong),
+            lambda: registry.put_meta(wrong, 1),
+        ):
+            with pytest.raises(InvalidOption, match=r"key=\[\]"):
+                use()
         assert bench.keeper.is_alive()
 
 
-async def test_there_are_unique_and_duplicate_keys_and_no_others() -> None:
+async def test_only_actors_of_its_own_node_register() -> None:
     """S61."""
-    async with Bench() as bench:
-        wrong: Any = "several"
-        with pytest.raises(InvalidOption):
-            Registry(bench.system, wrong)
+    wrong: Any = "an owner"
+    async with Bench() as bench, Bench() as other:
+        for ref in (other.owner(), wrong):
+            for use in (
+                lambda ref=ref: bench.registry.register("key", ref),
+                lambda ref=ref: bench.registry.unregister("key", ref),
+                lambda ref=ref: bench.registry.listen(ref),
+            ):
+                with pytest.raises(InvalidOption, match="ref="):
+                    use()
+        assert bench.registry.count() == 0
+
+
+def test_there_are_unique_and_duplicate_keys_and_no_others() -> None:
+    """S61."""
+    wrong: Any = "several"
+    with pytest.raises(InvalidOption, match="'unique' or 'duplicate'"):
+        Registry(wrong)
 
 
 # ------------------------------------------------------------------------------------- duplicate
@@ -234,6 +266,39 @@ async def test_a_duplicate_key_has_any_number_of_owners_in_order() -> None:
         await bench.registry.unregister("key", owners[1])
         assert [entry.ref for entry in bench.registry.lookup("key")] == [owners[2]]
         assert bench.registry.count() == 1
+
+
+async def test_each_registration_of_a_duplicate_key_is_an_entry_of_its_own() -> None:
+    """S61, S62: unregister drops all of one's entries under the key, and no other."""
+    async with Bench("duplicate") as bench:
+        one, two = bench.owner(), bench.owner()
+        for key, ref, value in (("a", one, 1), ("a", two, 2), ("a", one, 1), ("b", one, 3)):
+            await bench.registry.register(key, ref, value)
+        assert bench.registry.lookup("a") == ((one, 1), (two, 2), (one, 1))
+        assert bench.registry.keys(one) == ("a", "a", "b")
+        assert bench.registry.values("a", one) == (1, 1)
+        assert bench.registry.count() == 4
+        await bench.registry.unregister("a", one)
+        assert bench.registry.lookup("a") == ((two, 2),)
+        assert bench.registry.keys(one) == ("b",)
+        one.kill()
+        table = await bench.tidied()
+        assert (list(table.by_key), list(table.by_owner)) == (["a"], [two])
+
+
+async def test_ten_thousand_owners_of_a_key_leave_it_in_linear_time() -> None:
+    """S62, S67: and so does an owner of ten thousand keys."""
+    many = 10_000
+    async with Bench("duplicate") as bench:
+        owners = [bench.owner() for _ in range(many)]
+        for number, owner in enumerate(owners):
+            bench.registry.register("key", owner)
+            bench.registry.register(number, owners[0])
+        assert bench.registry.count() == 2 * many
+        for number, owner in enumerate(owners):
+            bench.registry.unregister("key", owner)
+            bench.registry.unregister(number, owners[0])
+        assert bench.registry.table.by_key == {}
 
 
 # --------------------------------------------------------------------------------------- restart
@@ -304,7 +369,7 @@ async def test_one_can_wait_for_a_key() -> None:
         assert [await reply for reply in waiting] == [one, one]
         assert await bench.registry.wait_registered("key") is one
         assert not other.done
-        assert list(bench.registry._table.waiting) == ["other"]
+        assert list(bench.registry.waiting) == ["other"]
 
 
 async def test_an_owner_that_died_at_once_is_not_what_one_waits_for() -> None:

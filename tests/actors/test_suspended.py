@@ -24,26 +24,6 @@ COLOUR: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="
 # -- the current task
 
 
-@pytest.mark.parametrize("suspends", [False, True])
-async def test_a_handler_has_one_current_task_of_its_own(
-    engine: type[Engine], doer: type[Doer], suspends: bool
-) -> None:
-    async def handler(_actor: Any) -> Any:
-        before = asyncio.current_task()
-        if suspends:
-            await asyncio.sleep(0)
-        assert before is asyncio.current_task()
-        assert before in asyncio.all_tasks()
-        return before
-
-    async with engine() as e:
-        ref = await e.spawn(doer)
-        assert await ref.call(handler) is not asyncio.current_task()
-        ref.tell(handler)
-        await e.settle()
-        assert ref.is_alive()
-
-
 async def test_an_actor_that_answers_inside_its_caller_leaves_the_callers_task_as_it_was(
     engine: type[Engine], doer: type[Doer]
 ) -> None:
@@ -90,27 +70,6 @@ async def test_an_actor_that_is_asked_may_call_its_asker_back_without_waiting(
         assert [await reply for reply in later] == ["later", "later"]
 
 
-@pytest.mark.parametrize("before", [True, False])
-async def test_a_timeout_that_expires_is_an_error_in_the_handler_and_no_cancellation(
-    engine: type[Engine], doer: type[Doer], door: Door, before: bool
-) -> None:
-    async def handler(_actor: Any) -> str:
-        if not before:
-            await asyncio.sleep(0)
-        try:
-            async with asyncio.timeout(0):
-                await door.wait()
-        except TimeoutError:
-            await asyncio.sleep(0)
-            return "gave up"
-        return "never"
-
-    async with engine() as e:
-        ref = await e.spawn(doer)
-        assert await ref.call(handler) == "gave up"
-        assert await ref.call("alive") == "alive"
-
-
 async def test_a_timeout_of_a_handler_that_does_not_suspend_never_hits_a_later_one(
     engine: type[Engine], doer: type[Doer]
 ) -> None:
@@ -147,25 +106,6 @@ async def test_whoever_keeps_the_task_of_a_handler_cannot_cancel_another_actors(
     async with engine() as e:
         await (await e.spawn(doer)).call(keep)
         assert await (await e.spawn(doer)).call(slow) == "unharmed"
-
-
-@pytest.mark.parametrize("before", [True, False])
-async def test_a_task_group_works_in_a_handler(
-    engine: type[Engine], doer: type[Doer], before: bool
-) -> None:
-    async def one(number: int) -> int:
-        await asyncio.sleep(0)
-        return number
-
-    async def handler(_actor: Any) -> list[int]:
-        if not before:
-            await asyncio.sleep(0)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(number)) for number in range(3)]
-        return [task.result() for task in tasks]
-
-    async with engine() as e:
-        assert await (await e.spawn(doer)).call(handler) == [0, 1, 2]
 
 
 async def test_a_failing_task_of_a_group_ends_the_actor_with_the_group_as_its_reason(

@@ -84,6 +84,7 @@ def test_a_closed_loop_says_so_and_its_descriptor_goes_with_the_waker(threads: T
 
     before = open_descriptors()
     asyncio.run(main())
+    threads.join()  # the last one may hold the waker to its end
     with pytest.raises(RuntimeError, match="closed"):
         wakers[0].wake()
     assert open_descriptors() == before + 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpcore
 import pytest
+import trustme
 
 from puckstream.backends.base import Request, Resources
 from puckstream.backends.cancellation import through_doors
@@ -16,19 +17,28 @@ from puckstream.backends.network import AsyncioNetwork
 from puckstream.backends.openai import OpenAI
 from puckstream.errors import StreamError
 
-PEM = Path(__file__).with_name("loopback.pem")  # a certificate for 127.0.0.1, signed by itself
 ASK = Request(({"role": "user", "content": "hi"},))
 DONE = b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\ndata: [DONE]\n\n"
 
 
-def server_context() -> ssl.SSLContext:
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """An authority for certificates that nobody else knows."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(PEM)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
 
 
-def client_context() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(PEM))
+@pytest.fixture(scope="module")
+def client_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
 
 
 async def until_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,10 +63,12 @@ async def test_closing_returns_when_the_socket_is_closed(raw_server: Any) -> Non
             await stream.write(b"x")
 
 
-async def test_closing_a_tls_connection_returns_when_the_socket_is_closed(raw_server: Any) -> None:
-    async with raw_server(until_the_end, server_context()) as port:
+async def test_closing_a_tls_connection_returns_when_the_socket_is_closed(
+    raw_server: Any, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    async with raw_server(until_the_end, server_context) as port:
         stream = await AsyncioNetwork().connect_tcp("127.0.0.1", port)
-        stream = await stream.start_tls(client_context(), "127.0.0.1")
+        stream = await stream.start_tls(client_context, "127.0.0.1")
         assert stream.get_extra_info("ssl_object").version().startswith("TLS")
         sock = raw_socket(stream)
         await stream.aclose()
@@ -147,12 +159,14 @@ async def test_connecting_gives_up_when_told_to(raw_server: Any) -> None:
             await AsyncioNetwork().connect_tcp("127.0.0.1", port, timeout=0.0)
 
 
-async def test_a_handshake_that_nobody_answers_gives_up_and_closes(raw_server: Any) -> None:
+async def test_a_handshake_that_nobody_answers_gives_up_and_closes(
+    raw_server: Any, client_context: ssl.SSLContext
+) -> None:
     async with raw_server(until_the_end) as port:
         stream = await AsyncioNetwork().connect_tcp("127.0.0.1", port)
         sock = raw_socket(stream)
         with pytest.raises(httpcore.ConnectTimeout):
-            await stream.start_tls(client_context(), "127.0.0.1", timeout=0.0)
+            await stream.start_tls(client_context, "127.0.0.1", timeout=0.0)
         assert sock.fileno() == -1
         await stream.aclose()
 
@@ -160,12 +174,16 @@ async def test_a_handshake_that_nobody_answers_gives_up_and_closes(raw_server: A
 @pytest.mark.parametrize("turns", range(1, 9))
 @pytest.mark.parametrize("again", [0, 2])
 async def test_a_cancel_in_the_handshake_closes_the_connection(
-    turns: int, again: int, raw_server: Any
+    turns: int,
+    again: int,
+    raw_server: Any,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
 ) -> None:
-    async with raw_server(until_the_end, server_context()) as port:
+    async with raw_server(until_the_end, server_context) as port:
         stream = await AsyncioNetwork().connect_tcp("127.0.0.1", port)
         sock = raw_socket(stream)
-        task = asyncio.ensure_future(through_doors(stream.start_tls(client_context(), "127.0.0.1")))
+        task = asyncio.ensure_future(through_doors(stream.start_tls(client_context, "127.0.0.1")))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
@@ -178,7 +196,9 @@ async def test_a_cancel_in_the_handshake_closes_the_connection(
         assert sock.fileno() == -1
 
 
-async def test_https_works_and_checks_the_certificate(raw_server: Any) -> None:
+async def test_https_works_and_checks_the_certificate(
+    raw_server: Any, authority: trustme.CA, server_context: ssl.SSLContext, tmp_path: Path
+) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"}]")
         writer.write(DONE)
@@ -194,8 +214,9 @@ async def test_https_works_and_checks_the_certificate(raw_server: Any) -> None:
         finally:
             await resources.aclose()
 
-    async with raw_server(talk, server_context()) as port:
-        assert await types(verify=str(PEM)) == ["finish"]
+    async with raw_server(talk, server_context) as port:
+        authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+        assert await types(verify=str(tmp_path / "authority.pem")) == ["finish"]
         assert await types(verify=False) == ["finish"]
         with pytest.raises(StreamError, match="certificate") as caught:
             await types()

@@ -401,6 +401,36 @@ async def test_a_request_that_cannot_be_sent_is_refused_before_anything_is(
     assert message in error.message
 
 
+def test_what_is_for_another_dialect_stays_here() -> None:
+    backend = OpenAI("m", base_url="http://h/v1")
+    turn = {"role": "assistant", "content": "a", "native": {"anthropic": [1]}}
+    result = {"role": "tool", "tool_call_id": "c", "content": "b", "is_error": True}
+    assert backend.request_body(Request((turn, result)))["messages"] == [
+        {"role": "assistant", "content": "a"},
+        {"role": "tool", "tool_call_id": "c", "content": "b"},
+    ]
+
+
+def test_what_was_thought_before_a_call_is_sent_back_but_not_to_openai_itself() -> None:
+    native = {"openai": {"reasoning_content": "Hm"}}
+    request = Request(({"role": "assistant", "content": "a", "native": native},))
+    said = {"role": "assistant", "content": "a"}
+    near = OpenAI("m", base_url="http://h/v1").request_body(request)
+    assert near["messages"] == [{**said, "reasoning_content": "Hm"}]
+    own = OpenAI("m", base_url="https://api.openai.com/v1", api_key="k").request_body(request)
+    assert own["messages"] == [said]
+
+
+async def test_thinking_in_tags_is_told_apart_where_that_is_asked_for() -> None:
+    async with ModelServer(Script(text="<think>Hm. </think>Yes, it is.", chunk=2)) as server:
+        for think_tags, expected in ((False, {"content"}), (True, {"thinking", "content"})):
+            resources = Resources()
+            chunks = await answer(client(server, think_tags=think_tags), resources)
+            await resources.aclose()
+            assert {chunk.type for chunk in chunks} == expected | {"finish"}
+    assert "".join(c.content for c in chunks if c.type == "content") == "Yes, it is."
+
+
 async def test_a_fault_that_lasts_leaves_the_pool_as_it_was() -> None:
     script = Script(text="a b c", fault=Fault("cut", after=1))
     async with ModelServer([script, script, script, Script(text="fine")]) as server:

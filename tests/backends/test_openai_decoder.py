@@ -150,6 +150,43 @@ def test_unknown_and_missing_fields_are_no_trouble() -> None:
     }
 
 
+def test_a_stream_is_one_answer_and_other_choices_are_skipped() -> None:
+    other = {"index": 1, "delta": {"content": "b"}, "finish_reason": "length"}
+    both = delta("stop", content="a")
+    both["choices"].append(other)
+    chunks = decoded(both, {**delta(), "choices": [other]})
+    assert [chunk.content for chunk in chunks] == ["a", ""]
+    assert chunks[-1].finish_reason == "stop"
+
+
+def test_a_function_call_of_old_servers_is_a_tool_call() -> None:
+    chunks = decoded(
+        delta(function_call={"name": "look", "arguments": ""}),
+        delta(function_call={"arguments": "{}"}),
+        delta("function_call"),
+    )
+    tools = [dict(chunk.metadata) for chunk in chunks if chunk.type == "tool_use"]
+    known = {"index": 0, "id": None, "name": "look"}
+    assert tools == [{**known, "arguments": ""}, {**known, "arguments": "{}"}]
+    assert chunks[-1].finish_reason == "function_call"
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_what_was_thought_before_a_call_goes_back_under_its_name(field: str) -> None:
+    call = delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f"}}])
+    thought = [delta(**{field: "Let me "}), delta(**{field: "see."})]
+    assert decoded(*thought, call, delta("tool_calls"))[-1].native == {
+        "openai": {field: "Let me see."}
+    }
+    assert "native" not in decoded(*thought, delta("stop"))[-1].metadata
+
+
+def test_an_error_whose_other_fields_cannot_be_read_is_an_error_all_the_same() -> None:
+    with pytest.raises(StreamError, match="without a message") as caught:
+        ChatDecoder("openai").decode(SseEvent(b'{"object": "error", "\x80": 1}'))
+    assert caught.value.kind == "server"
+
+
 def test_a_heartbeat_without_data_says_nothing() -> None:
     assert ChatDecoder("openai").decode(SseEvent(b"")) == []
 

@@ -17,6 +17,15 @@ def texts(*reads: bytes) -> list[str]:
     return [event.data.decode() for event in decoded(*reads)]
 
 
+def test_an_event_of_megabytes_is_read_in_time_that_grows_with_its_size() -> None:
+    """Counted: while no line ends, nothing is joined or searched but the new bytes."""
+    decoder, data = SseDecoder(), b"data: " + b"x" * 100_000
+    parts = [data[start : start + 100] for start in range(0, len(data), 100)]
+    assert [event for part in parts for event in decoder.feed(part)] == []
+    assert len(decoder._rest) == len(parts)
+    assert decoder.feed(b"\n\n") == [SseEvent(data[6:])]
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_a_line_ends_in_lf_crlf_or_cr(end: bytes) -> None:
     stream = b"data: one\n\ndata: two\ndata: three\n\n: note\n\ndata: four\n\n"

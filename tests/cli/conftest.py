@@ -21,7 +21,7 @@ def start() -> Start:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("OPENAI_", "PUCKSTREAM_"))
+            if not name.startswith(("ANTHROPIC_", "OLLAMA_", "OPENAI_", "PUCKSTREAM_"))
         }
         return await asyncio.create_subprocess_exec(
             sys.executable,

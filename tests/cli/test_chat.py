@@ -11,10 +11,20 @@ import pytest
 
 from puckstream.testing.model_server import ModelServer
 from puckstream.testing.script import Fault, Script, ToolCall
+from puckstream.testing.upstream import Upstream
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Start
 
+every_dialect = pytest.mark.parametrize(
+    ("provider", "variable"),
+    [
+        ("openai", "OPENAI_BASE_URL"),
+        ("openai-responses", "OPENAI_BASE_URL"),
+        ("anthropic", "ANTHROPIC_BASE_URL"),
+        ("ollama", "OLLAMA_HOST"),
+    ],
+)
 SAYING = Script(text="One word after the other.")
 
 
@@ -32,14 +42,77 @@ async def test_the_prompt_dash_is_standard_input(start: Start) -> None:
     assert b"said on standard input" in out
 
 
-async def test_thinking_and_tool_calls_are_shown_on_lines_of_their_own(start: Start) -> None:
+@every_dialect
+async def test_thinking_and_tool_calls_are_shown_on_lines_of_their_own(
+    start: Start, provider: str, variable: str
+) -> None:
     script = Script(
-        thinking="Let me see.", text="Here.", tool_calls=(ToolCall("look", '{"a": 1}'),)
+        thinking="Let me see.",
+        text="Here.",
+        tool_calls=(ToolCall("look", '{"a": 1}'), ToolCall("see", "{}")),
     )
     async with ModelServer(script) as server:
+        where = {variable: server.url if variable == "OPENAI_BASE_URL" else server.origin}
+        process = await start("chat", "Hi", "--model", f"{provider}:x", **where)
+        out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    thinking, text, *calls = out.decode().splitlines()
+    assert (thinking, text) == ("Let me see.", "Here.")
+    assert [call.replace(" ", "") for call in calls] == ['[look]{"a":1}', "[see]{}"]
+
+
+@every_dialect
+async def test_ctrl_c_closes_the_upstream_of_every_dialect(
+    start: Start, provider: str, variable: str
+) -> None:
+    async with ModelServer(SAYING, gated=True) as server:
+        where = {variable: server.url if variable == "OPENAI_BASE_URL" else server.origin}
+        process = await start("chat", "Hi", "--model", f"{provider}:x", **where)
+        assert process.stdout is not None
+        server.release(2)
+        await process.stdout.readuntil(b"word")
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+        record = await server.wait_record(lambda record: record.closed)
+    assert process.returncode == 130
+    assert (record.ended, record.tokens_sent, record.dialect) == ("client_closed", 2, provider)
+
+
+@every_dialect
+async def test_an_error_in_the_stream_is_one_clear_line_in_every_dialect(
+    start: Start, provider: str, variable: str
+) -> None:
+    script = Script(text="a b", fault=Fault("error", after=1, message="The oil ran out."))
+    async with ModelServer(script) as server:
+        where = {variable: server.url if variable == "OPENAI_BASE_URL" else server.origin}
+        process = await start("chat", "Hi", "--model", f"{provider}:x", **where)
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (1, b"a \n")
+    assert err.decode() == f"puckstream: server from {provider}: The oil ran out.\n"
+
+
+async def test_a_refusal_is_shown_as_the_answer_it_is(start: Start) -> None:
+    async with ModelServer(Script(refusal="I would rather not.")) as server:
         process = await start("chat", "Hi", "--model", "openai:x", OPENAI_BASE_URL=server.url)
         out, _ = await process.communicate()
-    assert out.decode().splitlines() == ["Let me see.", "Here.", '[look] {"a": 1}']
+    assert out == b"I would rather not.\n"
+
+
+async def test_an_option_goes_into_the_request(start: Start) -> None:
+    async with Upstream(b'{"message": {"content": "ok"}, "done": true}') as upstream:
+        process = await start(
+            *("chat", "Hi", "--model", "ollama:x", "-o", "think=true", "-o", "temperature=0.5"),
+            *("--option", "keep_alive=5m"),
+            OLLAMA_HOST=upstream.url,
+        )
+        out, err = await process.communicate()
+    assert (out, err) == (b"ok\n", b"")
+    body = json.loads(upstream.requests[0].body)
+    assert (body["think"], body["options"], body["keep_alive"]) == (
+        True,
+        {"temperature": 0.5},
+        "5m",
+    )
 
 
 async def test_json_prints_one_event_a_line_numbered_without_gaps(start: Start) -> None:
@@ -120,7 +193,10 @@ async def test_an_error_is_one_clear_line_and_exit_1(
         (("--model", "nobody:x"), "unknown provider 'nobody'"),
         (("--model", "openai"), "unknown provider 'openai'"),
         (("--model", "openai:x"), "set OPENAI_API_KEY"),
+        (("--model", "anthropic:x"), "set ANTHROPIC_API_KEY"),
         (("--timeout", "-1"), "timeout=-1.0 is not possible"),
+        (("-o", "temperature"), "--option='temperature'"),
+        (("-o", "prompt=x"), "--option='prompt=x'"),
     ],
 )
 async def test_bad_input_is_one_clear_line_and_exit_1(

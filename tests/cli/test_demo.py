@@ -29,6 +29,7 @@ async def test_every_step_happens_and_the_exit_status_is_0(start: Start) -> None
     assert {child["id"] for child in after["tree"]["children"]} == {
         "registry",
         "pubsub",
+        "groups",
         "streams",
         "app",
     }

@@ -15,6 +15,34 @@ IMAGE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "data:image/p
 TEXT: dict[str, Any] = {"type": "text", "text": "what is this?"}
 
 
+def test_a_tool_s_result_answers_its_call_and_says_whether_it_failed() -> None:
+    call = ToolCall("c1", "look", "{}")
+    context = Context().assistant(None, [call]).tool_result(call, "fog")
+    context = context.tool_result("c2", [{"type": "text", "text": "lost"}], is_error=True)
+    assert context.to_messages()[1:] == (
+        {"role": "tool", "tool_call_id": "c1", "content": "fog"},
+        {
+            "role": "tool",
+            "tool_call_id": "c2",
+            "content": [{"type": "text", "text": "lost"}],
+            "is_error": True,
+        },
+    )
+    with pytest.raises(InvalidOption, match="result=5"):
+        context.tool_result(call, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_a_reply_keeps_what_the_provider_wants_back_and_a_copy_of_its_own() -> None:
+    native = {"anthropic": [{"type": "thinking", "thinking": "Hm", "signature": "s"}]}
+    response = Response("A.", "Hm", metadata={"native": native})
+    empty = Context()
+    context = empty.reply(response)
+    native["anthropic"].clear()
+    assert context[0]["native"]["anthropic"][0]["signature"] == "s"
+    assert context[0]["content"] == "A."
+    assert len(empty) == 0
+
+
 def test_turns_are_kept_in_order() -> None:
     context = Context().system("be brief").user("hello").assistant("hi")
     assert [message["role"] for message in context] == ["system", "user", "assistant"]

@@ -262,7 +262,15 @@ def test_every_event_is_json_under_its_stream_seq_and_type() -> None:
             "metadata": {"index": 0, "id": "c", "name": "f"},
         },
         {"type": "citation", "content": "", "metadata": {"url": "https://example.org"}},
-        {"type": "retrying", "attempt": 2, "delay": 0.5, "reason": reason, "reset": True},
+        {
+            "type": "retrying",
+            "attempt": 2,
+            "delay": 0.5,
+            "reason": reason,
+            "reset": True,
+            "provider": None,
+            "model": None,
+        },
         {
             "type": "done",
             "content": "Hello",

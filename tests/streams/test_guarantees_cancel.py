@@ -226,26 +226,25 @@ async def test_4_a_blocking_function_stops_at_its_next_emit(stage: AnyStage, clo
         assert not emitted
 
 
-async def test_4_a_blocking_function_that_has_no_thread_yet_is_never_called(
+async def test_4_blocking_functions_do_not_wait_for_each_other_and_are_cancelled_alike(
     stage: AnyStage, clock: Clock
 ) -> None:
-    go_on = threading.Event()
-    calls: list[str] = []
+    go_on, everybody = threading.Event(), threading.Barrier(41)
 
     def blocking(emit: Any) -> None:
-        calls.append("called")
+        everybody.wait(10)
         go_on.wait(10)
+        emit("too late")
 
     async with puck.Node(clock=clock) as node:
         streams = [await node.start_stream(blocking) for _ in range(40)]
-        await stage.settle()
-        assert await streams[-1].cancel(wait=True) == "cancelled"
-        for stream in streams[:-1]:
-            await stream.cancel()
+        await asyncio.to_thread(everybody.wait, 10)
+        for stream in streams:
+            assert await stream.cancel() == "cancelled"
         go_on.set()
         for stream in streams:
             assert await stream.cancel(wait=True) == "already_cancelled"
-    assert len(calls) < 40
+    assert stage.nothing_left(node)
 
 
 # ------------------------------------------------------------------- 4: before there is a stream

@@ -352,7 +352,7 @@ def test_a_logged_chunk_is_kept_as_it_is_and_not_as_an_event() -> None:
     log = Log("s", 0.0)
     log.add(chunk, 0.0)
     log.append(lambda seq: chunk_event(chunk, seq), 0.0)
-    assert all(entry is chunk for entry in log._entries)
+    assert all(entry is chunk for _, entry in log._entries.read(0))
 
 
 # ----------------------------------------------------------------------------------- record

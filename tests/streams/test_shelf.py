@@ -169,7 +169,7 @@ def test_the_last_stream_to_end_stays_however_large() -> None:
 def test_the_bytes_counted_in_are_the_bytes_counted_out() -> None:
     shelf = Shelf()
     record = ended(shelf, "1", 0.0, "t" * 1000)
-    record.log.size += 5000
+    record.log._end_size += 5000
     shelf.expire(1e6)
     assert shelf.size == 0
 

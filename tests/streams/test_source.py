@@ -167,6 +167,58 @@ async def test_an_emit_that_outlives_its_stream_stops_whoever_calls_it(
     assert stopped == [True] * 3
 
 
+# ------------------------------------------------------------------------- structured partials
+
+
+PARTIALS = [{"a": 1}, {"a": 1, "b": [2]}, {"a": 1, "b": [2, 3]}]
+
+
+@pytest.mark.parametrize("way", ["done", "last chunk", "cancel", "raise", "kill"])
+async def test_the_last_structured_partial_is_the_content_however_the_stream_ends(
+    stage: AnyStage, clock: Clock, way: str
+) -> None:
+    async with puck.Node(clock=clock) as node:
+        feed = stage.Feed()
+        stream = await node.start_stream(feed.source)
+        audience = stage.Audience(node, stream)
+        await audience.gather()
+        feed(*(puck.Chunk("content", partial) for partial in PARTIALS))
+        await stage.until(stage.reached(stream, 4))
+        assert (await stream.snapshot()).content == PARTIALS[-1]
+        last: Any = PARTIALS[-1]
+        if way == "done":
+            feed.end()
+        elif way == "last chunk":
+            last = {"a": 2}
+            feed.end(puck.Done(last_chunk=puck.Chunk("content", last)))
+        elif way == "cancel":
+            await stream.cancel()
+        elif way == "raise":
+            feed(ValueError("odd"))
+        else:
+            stage.owner(node, stream).kill()
+        end = await audience.verdict()
+        content = end.response.content if end.kind == "done" else end.content
+        assert content == last
+        assert [event.chunk.content for event in audience.seats[0].seen[1:4]] == PARTIALS
+
+
+async def test_text_and_structure_in_one_answer_are_an_error_that_says_so(
+    stage: AnyStage, clock: Clock
+) -> None:
+    async with puck.Node(clock=clock) as node:
+        for first, second, problem in (
+            ("text", {"a": 1}, "structured content cannot follow text, and a chunk held dict"),
+            ({"a": 1}, "text", "text cannot follow structured content, and a chunk held str"),
+        ):
+            feed = stage.Feed()
+            stream = await node.start_stream(feed.source)
+            feed(puck.Chunk("content", first), puck.Chunk("content", second))
+            end = await stage.ended(stream)
+            assert (end.reason.kind, end.reason.message) == ("protocol", problem)
+            assert end.content == first
+
+
 # ------------------------------------------------------------------------------------ clients
 
 

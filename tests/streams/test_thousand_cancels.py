@@ -87,7 +87,7 @@ class Run:
         """Wait until the server has the request."""
         while True:
             latest = itertools.islice(reversed(self.server._exchanges), 2 * AT_ONCE)
-            if any(exchange._chat.model == model for exchange in latest):
+            if any(exchange._asked.model == model for exchange in latest):
                 return
             await asyncio.sleep(0)
 

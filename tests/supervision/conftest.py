@@ -6,8 +6,10 @@ The shell carries actions out, and starts and stops nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import pytest
@@ -174,6 +176,25 @@ class Trapper(Worker):
             await gate.wait()
 
 
+class Work:
+    """Counts lines of Python while it is entered: work, which a busy machine does not change."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+
+    def __enter__(self) -> Self:
+        self._before = sys.gettrace()
+        sys.settrace(self._count)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.settrace(self._before)
+
+    def _count(self, _frame: object, _event: str, _argument: object) -> Any:
+        self.lines += 1
+        return self._count
+
+
 class Stage:
     """An engine on a virtual clock, and a journal of what its workers did."""
 
@@ -244,6 +265,11 @@ class Stage:
             await ref.wait_stopped()
 
     @staticmethod
+    def counting() -> Work:
+        """Return a counter of work, to be entered."""
+        return Work()
+
+    @staticmethod
     async def states(supervisor: Any) -> dict[Any, Any]:
         """Return each child's ref, or what it is instead of running."""
         rows = await supervisor.which_children()
@@ -252,6 +278,22 @@ class Stage:
     async def turns(self) -> None:
         """Let everything happen that can without time passing."""
         await self.clock.settle()
+
+
+@pytest.fixture
+def only_reports() -> Iterator[None]:
+    """Let supervisors report, to whoever listens at their logger, and silence all others."""
+    supervisors = logging.getLogger("puckstream.supervision")
+    others = [logging.getLogger(name) for name in ("puckstream.actors", "pykka")]
+    before = [logger.level for logger in (supervisors, *others)]
+    supervisors.setLevel(logging.INFO)
+    supervisors.propagate = False
+    for logger in others:
+        logger.setLevel(logging.CRITICAL)
+    yield
+    supervisors.propagate = True
+    for logger, level in zip((supervisors, *others), before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ class Happenings:
         if not sup.slots or sup.dynamic:
             kinds += ["start_child"] * 5
         if sup.slots or self.chance.one_in(10):
-            kinds += ["terminate_child"] * 2
+            kinds += ["terminate_child"] * 2 + ["which_child", "get_child_spec"]
             if not sup.dynamic:
                 kinds += ["restart_child", "restart_child", "delete_child"]
         kind = self.random.choice(kinds)
@@ -175,7 +175,8 @@ class Happenings:
             return ("ask", name, kind, self.chance.child(1, flag))
         if slot is None or self.chance.one_in(8):
             return ("ask", name, kind, ("nobody", 1) if sup.dynamic else "nobody")
-        if not sup.dynamic:
+        looks = kind in {"which_child", "get_child_spec"}
+        if not sup.dynamic and not (looks and self.chance.one_in(3)):
             return ("ask", name, kind, slot.spec.name)
         proc = slot.proc or slot.old
         return ("ask", name, kind, ("nobody", 1) if proc is None else proc.key)

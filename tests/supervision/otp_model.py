@@ -1,7 +1,8 @@
-"""A pure model of supervision, written from docs/otp.md and from nothing else.
+"""A pure model of supervision: the rules of docs/otp.md, written down a second time.
 
 No actor, no loop, no clock: time is a number, an actor is a `Proc`, a supervisor's mailbox is a
-queue that one loop empties. It shares no line with what it checks.
+queue that one loop empties. It imports nothing of puckstream, so that a rule which is wrong there
+is not wrong here for the same reason. A rule that both have misread it cannot find.
 
 Only one supervisor acts at a time, so what happens has one order, except where OTP leaves it
 open: the ends of a dynamic supervisor's children are a `Bag`, and those of the orphans of a killed
@@ -15,7 +16,15 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.supervision.otp_procs import Bag, Entry, Proc, Slot, Sup, flat
-from tests.supervision.otp_spec import CLASSIFIED, EXPECTED, Delay, Op, Spec
+from tests.supervision.otp_rules import (
+    delay_of,
+    is_last,
+    is_reported,
+    is_shutdown_error,
+    key_of,
+    verdict_on,
+)
+from tests.supervision.otp_spec import EXPECTED, Op, Spec
 
 __all__ = ["Ambiguous", "Model"]
 
@@ -70,6 +79,7 @@ class Model:
         for spec in sup.spec.children:
             outcome = self.start(spec, sup)
             if outcome == "fail":
+                self.report("start_error", spec)
                 sup.linked = False
                 self.terminate(sup, "shutdown")
                 return "fail"
@@ -85,9 +95,13 @@ class Model:
             return
         sup.slots.append(slot)
 
+    def report(self, kind: str, spec: Spec, proc: Proc | None = None) -> None:
+        """A supervisor has something to say about a child. S16, S22, S33."""
+        self.journal.append(("report", kind, spec.name, 0 if proc is None else proc.number))
+
     def end(self, proc: Proc, reason: str) -> None:
         """An actor is dead, and its supervisor is told if they are linked."""
-        proc.alive = False
+        proc.alive, proc.reason = False, reason
         self.journal.append(("end", *proc.key, reason))
         boss = proc.boss
         if proc.linked and boss is not None:
@@ -140,6 +154,7 @@ class Model:
             self.terminate(proc, "shutdown")
         elif shutdown is not None and proc.spec.traps and proc.spec.linger > shutdown:
             self.wait(shutdown)
+            self.check_time(self.now)  # no time at all is long enough for what is due now
             self.end(proc, "killed")
         else:
             self.leave(proc, "shutdown")
@@ -150,30 +165,32 @@ class Model:
         self.engaged.append(sup)
         running = [slot for slot in sup.slots if slot.proc is not None]
         if sup.dynamic:
-            self.stop_together(running)
+            self.stop_together(running, sup)
         else:
             for slot in reversed(running):
-                self.stop_slot(slot)
+                self.stop_slot(slot, sup)
         self.engaged.remove(sup)
         self.end(sup, reason)
 
-    def stop_together(self, slots: list[Slot]) -> None:
+    def stop_together(self, slots: list[Slot], sup: Sup) -> None:
         begin, last, journal = self.now, self.now, self.journal
         aside, self.aside = self.aside, True
         together = Bag()
         for slot in slots:
             self.now, self.journal = begin, []
-            self.stop_slot(slot)
+            self.stop_slot(slot, sup)
             last = max(last, self.now)
             together += flat(self.journal)
         self.now, self.journal, self.aside = last, journal, aside
         self.journal.append(together)
 
-    def stop_slot(self, slot: Slot) -> None:
+    def stop_slot(self, slot: Slot, sup: Sup) -> None:
         proc = slot.proc
         slot.vacate()
         if proc is not None:
             self.stop(proc, slot.spec.shutdown)
+            if is_shutdown_error(sup, slot.spec, proc.reason):
+                self.report("shutdown_error", slot.spec, proc)
 
     def wait(self, seconds: float) -> None:
         """Let time pass while somebody stops; others may end meanwhile."""
@@ -208,6 +225,8 @@ class Model:
         if slot is None:
             return
         slot.vacate()
+        if is_reported(slot.spec, reason):
+            self.report("child_terminated", slot.spec, proc)
         verdict = verdict_on(sup.spec, slot.spec, reason)
         if verdict == "restart":
             backoff = slot.spec.backoff
@@ -236,6 +255,7 @@ class Model:
         sup.restarts = [at for at in sup.restarts if at >= self.now - sup.spec.period]
         sup.restarts.append(self.now)
         if len(sup.restarts) > sup.spec.intensity:
+            self.report("reached_max_restart_intensity", slot.spec)
             self.drop(sup, slot)
             self.terminate(sup, "shutdown")
             return
@@ -244,7 +264,7 @@ class Model:
         last = at + 1 if sup.spec.strategy == "one_for_one" else len(sup.slots)
         group = sup.slots[first:last]
         for member in reversed(group):
-            self.stop_slot(member)
+            self.stop_slot(member, sup)
         for member in group:
             if member is not slot and member.spec.restart == "temporary":
                 sup.slots.remove(member)
@@ -254,6 +274,7 @@ class Model:
                 member.occupy(outcome, self.now)
                 member.restarts += 1
             elif outcome == "fail":
+                self.report("start_error", member.spec)
                 self.later(sup, member)
                 return
             elif sup.dynamic:
@@ -291,6 +312,22 @@ class Model:
 
     def which_children(self, sup: Sup, _argument: None) -> Any:
         return sup.rows()
+
+    def which_child(self, sup: Sup, which: Any) -> Any:
+        slot = self.look_up(sup, which)
+        return "ChildNotFound" if slot is None else sup.row(slot)
+
+    def get_child_spec(self, sup: Sup, which: Any) -> Any:
+        slot = self.look_up(sup, which)
+        return "ChildNotFound" if slot is None else slot.spec.name
+
+    @staticmethod
+    def look_up(sup: Sup, which: Any) -> Slot | None:
+        """Find a child by name (static) or key; dynamic: also by the key before its restart."""
+        if isinstance(which, str):
+            return sup.find(which)
+        keys = [(key_of(slot), slot) for slot in sup.slots if sup.dynamic or slot.proc is not None]
+        return next((slot for key, slot in keys if key == which), None)
 
     def count_children(self, sup: Sup, _argument: None) -> Any:
         return sup.counts()
@@ -334,14 +371,10 @@ class Model:
 
     def terminate_child(self, sup: Sup, which: Any) -> Any:
         """Stop a child, by name (static) or key (dynamic); also one that is restarting. S34."""
-        if sup.dynamic:
-            found = [slot for slot in sup.slots if key_of(slot) == which]
-            slot = found[0] if found else None
-        else:
-            slot = sup.find(which)
+        slot = self.look_up(sup, which)
         if slot is None:
             return "ChildNotFound"
-        self.stop_slot(slot)
+        self.stop_slot(slot, sup)
         self.drop(sup, slot)
         return None
 
@@ -439,26 +472,3 @@ class Model:
             procs = (slot.proc for slot in sup.slots)
             found += [proc for proc in procs if isinstance(proc, Sup) and proc.alive]
         return found
-
-
-def verdict_on(flags: Spec, spec: Spec, reason: str) -> str:
-    """Say what follows a child's own end, by its restart type and the reason. S14."""
-    if spec.restart == "temporary" or (spec.restart == "transient" and reason in EXPECTED):
-        return "stop"
-    return CLASSIFIED.get(reason, "restart") if flags.classify else "restart"
-
-
-def is_last(sup: Sup) -> bool:
-    """Whether the end of a significant child just now ends its supervisor. S36."""
-    if sup.spec.auto_shutdown == "all_significant":
-        return not any(slot.spec.significant and slot.state != "stopped" for slot in sup.slots)
-    return bool(sup.spec.auto_shutdown == "any_significant")
-
-
-def delay_of(backoff: Delay, attempts: int) -> float:
-    return min(backoff.max, backoff.min * 2.0**attempts)
-
-
-def key_of(slot: Slot) -> tuple[str, int] | None:
-    proc = slot.old if slot.restarting else slot.proc
-    return None if proc is None else proc.key

@@ -25,6 +25,7 @@ class Proc:
         self.number = number
         self.boss = boss
         self.alive = True
+        self.reason = ""
         self.stopping = False
         self.linked = boss is not None
 
@@ -79,11 +80,11 @@ class Sup(Proc):
         return next((slot for slot in self.slots if slot.spec.name == name), None)
 
     def rows(self) -> list[tuple[str, int | None, str]]:
-        rows = [
-            (slot.spec.name, None if slot.proc is None else slot.proc.number, slot.state)
-            for slot in self.slots
-        ]
+        rows = [self.row(slot) for slot in self.slots]
         return sorted(rows, key=repr) if self.dynamic else rows
+
+    def row(self, slot: Slot) -> tuple[str, int | None, str]:
+        return slot.spec.name, None if slot.proc is None else slot.proc.number, slot.state
 
     def counts(self) -> tuple[int, int, int, int]:
         running = [slot for slot in self.slots if slot.proc is not None]

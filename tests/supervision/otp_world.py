@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import astuple
@@ -25,7 +26,8 @@ from tests.supervision.otp_spec import CLASSIFIED, Op, Spec
 
 __all__ = ["World"]
 
-BROKEN = RuntimeError("broken")
+BROKEN = "broken"
+REPORTS = logging.getLogger("puckstream.supervision")
 STRANGER = Exit(object(), Custom("stranger"))  # type: ignore[arg-type]  # an actor nobody knows
 
 
@@ -93,7 +95,7 @@ class Worker(Actor):
         if self.number is None:
             outcome, self.number = self.world.begin(self.spec)
             if outcome != "start":
-                raise BROKEN
+                raise RuntimeError(BROKEN)
         self.world.enter(self.actor_ref, self.spec, self.number)
 
     def on_receive(self, message: Any) -> None:
@@ -107,7 +109,7 @@ class Worker(Actor):
             case "normal":
                 self.stop()
             case "crash":
-                raise BROKEN
+                raise RuntimeError(BROKEN)
             case Exit():
                 self.leaves = False
             case _:
@@ -131,7 +133,7 @@ class Worker(Actor):
 
     def stumble(self) -> None:
         if self.spec.stumbles:
-            raise BROKEN
+            raise RuntimeError(BROKEN)
 
 
 def start_by_function(context: Any, world: World, spec: Spec) -> Any:
@@ -139,7 +141,7 @@ def start_by_function(context: Any, world: World, spec: Spec) -> Any:
     if outcome == "ignore":
         return IGNORE
     if outcome == "fail":
-        raise BROKEN
+        raise RuntimeError(BROKEN)
     return context.spawn(Worker, world, spec, number).get()
 
 
@@ -187,6 +189,18 @@ STARTS: dict[str, Callable[..., Any]] = {
 }
 
 
+class Ear(logging.Handler):
+    """Enters what supervisors report into a journal."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.INFO)
+        self.world = world
+
+    def emit(self, record: Any) -> None:
+        _, number = self.world.names.get(record.ref, (record.child, 0))
+        self.world.journal.append(("report", record.report, record.child, number))
+
+
 class World:
     """An engine, and the real tree of ``spec`` on it."""
 
@@ -201,7 +215,10 @@ class World:
         self.latest: dict[str, Any] = {}
         self.keys: dict[Any, tuple[str, int]] = {}
         self.refs: dict[tuple[str, int], Any] = {}
+        self.names: dict[str, tuple[str, int]] = {}
         self.replies: list[tuple[Any, Any]] = []
+        self.ear = Ear(self)
+        REPORTS.addHandler(self.ear)
 
     async def start(self) -> None:
         with contextlib.suppress(StartFailed):
@@ -233,6 +250,7 @@ class World:
 
     def watch(self, ref: Any, spec: Spec, number: int) -> None:
         self.keys[ref] = (spec.name, number)
+        self.names[f"{ref.actor_class.__name__}#{ref.id}"] = (spec.name, number)
         self.refs[spec.name, number] = ref
         self.latest[spec.name] = ref
         ref._on_death(
@@ -321,6 +339,10 @@ class World:
         if isinstance(answer, tuple):
             rows = [self.row_of(row) for row in answer]
             return sorted(rows, key=repr) if supervisor.actor_class is Dynamic else rows
+        if isinstance(answer, ChildRow):
+            return self.row_of(answer)
+        if isinstance(answer, ChildSpec):
+            return answer.id
         return None if answer is None else self.keys[answer]
 
     def row_of(self, row: ChildRow[Any]) -> tuple[Any, int | None, str]:
@@ -354,6 +376,7 @@ class World:
         self.clock.time = max(self.clock.time, until)
 
     async def close(self) -> None:
+        REPORTS.removeHandler(self.ear)
         await self.system.close()
 
 

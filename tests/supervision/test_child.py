@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import puckstream as puck
 from puckstream.errors import InvalidSpec
 from puckstream.supervision.child import (
     IGNORE,
@@ -19,6 +20,7 @@ from puckstream.supervision.child import (
     check_child_specs,
     child,
 )
+from puckstream.supervision.supervisor import Supervisor
 
 
 class Worker:
@@ -190,6 +192,8 @@ def test_children_of_one_kind_share_the_spec_that_remains() -> None:
     assert child(Worker, 2, restart="temporary").forget_arguments(known) is known
     other = child(Worker, 2, restart="temporary", shutdown=1.0).forget_arguments(known)
     assert other == child(Worker, restart="temporary", shutdown=1.0)
+    other = child(Worker, 2, restart="temporary", start_timeout=1.0).forget_arguments(known)
+    assert other == child(Worker, restart="temporary", start_timeout=1.0)
 
 
 def test_a_component_offers_its_own_spec() -> None:
@@ -251,11 +255,39 @@ def test_two_children_of_one_id_are_refused() -> None:
         check_child_specs([child(Worker, id="a"), child(Boss, id="a")])
 
 
-@pytest.mark.parametrize("wrong", [1, None, [Worker], ["Worker"]])
-def test_a_list_of_something_else_is_refused(wrong: Any) -> None:
-    """S5: ``badarg``, and S4: ``invalid_child_spec``."""
-    with pytest.raises(InvalidSpec, match="children="):
-        check_child_specs(wrong)
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (1, "children=1"),
+        (None, "children=None"),
+        (child(Worker), "children=ChildSpec"),
+        (["Worker"], "start='Worker'"),
+        ([Worker, 7], "start=7"),
+    ],
+)
+def test_a_list_of_something_else_is_refused(wrong: Any, complaint: str) -> None:
+    """S5: ``badarg``, and S4: ``invalid_child_spec``; a supervisor's own list too."""
+    for refusing in (check_child_specs, Supervisor):
+        with pytest.raises(InvalidSpec, match=complaint):
+            refusing(wrong)
+
+
+def test_what_a_supervisor_takes_can_be_checked_without_one() -> None:
+    """S5: ``check_child_specs`` starts nothing, and takes whatever stands for a spec."""
+    assert puck.check_child_specs([Worker, Component, child(start)]) is None  # type: ignore[func-returns-value]
+    with pytest.raises(InvalidSpec, match="id='component'"):
+        puck.check_child_specs([Component, Component])
+    wrong: Any = "sometimes"
+    with pytest.raises(InvalidSpec, match="auto_shutdown='sometimes'"):
+        puck.check_child_specs([Worker], wrong)
+
+
+@pytest.mark.parametrize(("option", "value"), [("args", [1]), ("args", None), ("kwargs", [1])])
+def test_arguments_that_are_none_are_refused(option: str, value: Any) -> None:
+    """S4: ``invalid_mfa``."""
+    wrong: Any = {option: value}
+    with pytest.raises(InvalidSpec, match=f"{option}="):
+        ChildSpec("a", Worker, **wrong)
 
 
 def test_flags_default_to_three_restarts_in_five_seconds() -> None:

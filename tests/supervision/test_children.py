@@ -141,7 +141,7 @@ def test_one_restart_more_than_intensity_ends_the_supervisor_with_shutdown(boote
     assert shell.ended == ShutdownSelf("restart_intensity", "b", SHUTDOWN, CRASH)
     assert shell.reports[-2:] == [
         ("child_terminated", "b", "b3", CRASH),
-        ("restart_intensity", "b", None, CRASH),
+        ("reached_max_restart_intensity", "b", None, CRASH),
     ]
     assert shell.states == {"a": "a1", "b": "stopped", "c": "c1"}
     assert shell.run(shell.children.stop_all()) == ["stop c1", "stop a1"]
@@ -251,7 +251,7 @@ def test_a_death_during_a_group_start_is_decided_afterwards(booted: Boot) -> Non
     assert children.started("a2", 0.0) == (Start(B, again=True),)
     assert children.exited("a2", BROKEN, 0.0) == ()
     assert children.started("b2", 0.0) == (
-        Report("child_terminated", "a", "a2", BROKEN),
+        Report("child_terminated", "a", "a2", BROKEN, restarts=1),
         Stop(B, "b2"),
     )
     assert children.restart_count == 2

@@ -219,6 +219,24 @@ def test_all_significant_waits_for_the_last_one(booted: Boot) -> None:
     assert shell.ended == ShutdownSelf("auto_shutdown", "b", SHUTDOWN, NORMAL)
 
 
+def test_a_significant_child_between_two_attempts_to_start_is_left(booted: Boot) -> None:
+    """S36: also one that had ended, and was to come back with its group."""
+    shell = booted(
+        significant("a"),
+        B,
+        significant("c"),
+        strategy="one_for_all",
+        auto_shutdown="all_significant",
+    )
+    shell.exit("a1", NORMAL)
+    shell.will("a", BROKEN)
+    assert shell.exit("b1") == ["stop c1", "fail a"]
+    shell.run(shell.children.restart_child("c"))
+    assert shell.exit("c2", NORMAL) == []
+    assert shell.ended is None
+    assert shell.retry() == ["start a2", "start b2", "start c3"]
+
+
 def test_significant_children_that_never_ran_or_were_terminated_are_not_waited_for(
     shell_of: Boot,
 ) -> None:

@@ -130,6 +130,15 @@ async def test_impossible_flags_are_refused(stage: Any, options: dict[str, Any])
         assert isinstance(raised.value.__cause__, InvalidSpec)
 
 
+@pytest.mark.parametrize("flag", ["strategy", "auto_shutdown", "extra_arguments"])
+async def test_a_flag_that_is_not_there_is_refused(stage: Any, flag: str) -> None:
+    """S1, S6: no strategy but one_for_one, and no automatic shutdown."""
+    async with stage:
+        with pytest.raises(StartFailed, match=flag) as raised:
+            stage.spawn(DynamicSupervisor, **{flag: "any_significant"})
+        assert isinstance(raised.value.__cause__, TypeError)
+
+
 async def test_extra_args_come_first_at_restarts_too(stage: Any) -> None:
     """S28, S41."""
     async with stage:

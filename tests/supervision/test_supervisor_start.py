@@ -156,6 +156,49 @@ async def test_an_impossible_flag_is_refused_in_the_caller_and_nothing_starts(
         assert stage.news() == []
 
 
+class Unbuilt(Supervisor):
+    def __init__(self) -> None:
+        raise BROKEN
+
+
+class Unstarted(Supervisor):
+    """Raises when its children run."""
+
+    def on_start(self) -> Any:
+        super().on_start()
+        raise BROKEN
+
+
+@pytest.mark.parametrize("supervised", [False, True])
+@pytest.mark.parametrize("broken", [Unbuilt, Unstarted])
+async def test_a_supervisor_whose_own_code_raises_has_not_started(
+    stage: Any, supervised: bool, broken: Any
+) -> None:
+    """S12: the reason is the exception, and nobody is left behind."""
+    async with stage:
+        spec = child(broken, *(() if broken is Unbuilt else (stage.workers("ab"),)))
+        top = await stage.supervise()
+        starting = top.start_child(spec) if supervised else stage.start(broken, *spec.args)
+        with pytest.raises(StartFailed) as raised:
+            await starting
+        assert raised.value.reason == Crash(BROKEN)
+        assert raised.value.__cause__ is BROKEN
+        await stage.turns()
+        ends = [line.split(":")[0] for line in stage.news()]
+        assert ends == (
+            [] if broken is Unbuilt else ["start a", "start b", "end a crash", "end b crash"]
+        )
+        assert list(stage.system.actors.values()) == [top]
+
+
+async def test_a_supervisor_can_be_left_out_by_a_start_function(stage: Any) -> None:
+    """S12: its own start cannot be ignored by itself."""
+    async with stage:
+        top = await stage.supervise(child(lambda _context: IGNORE, id="inner", type="supervisor"))
+        assert await stage.states(top) == {"inner": "stopped"}
+        assert (await top.count_children()).supervisors == 1
+
+
 async def test_two_children_of_one_id_are_refused(stage: Any) -> None:
     """S4, S5."""
     async with stage:
@@ -365,9 +408,8 @@ async def test_a_constructor_that_would_end_the_program_only_fails_to_start(stag
 
 
 async def named(stage: Any) -> Registry:
-    registry = stage.system.names = Registry(stage.system)
-    actor_class, args = registry.actor()
-    await stage.start(actor_class, *args)
+    registry = stage.system.names = Registry(system=stage.system)
+    await stage.start(*registry.actor())
     return registry
 
 
@@ -386,7 +428,8 @@ async def test_a_child_is_registered_under_its_name_and_so_is_its_successor(stag
 
 @pytest.mark.parametrize("function", [False, True])
 async def test_a_child_whose_name_is_taken_does_not_start(stage: Any, function: bool) -> None:
-    """S13, S48: it says who has the name, and nothing of the child remains."""
+    """S13, S48, table of start_child: the caller gets the error itself, which says who has the
+    name; nothing of the child remains."""
     async with stage:
         registry = await named(stage)
         holder = await stage.start(Idle)
@@ -396,11 +439,9 @@ async def test_a_child_whose_name_is_taken_does_not_start(stage: Any, function: 
         if function:
             spec = by_function(stage, lambda context: context.spawn(Idle), name="alice")
         before = set(stage.system.actors)
-        with pytest.raises(StartFailed) as raised:
+        with pytest.raises(NameTaken) as raised:
             await supervisor.start_child(spec)
-        reason: Any = raised.value.reason
-        assert isinstance(reason.error, NameTaken)
-        assert reason.error.holder is holder
+        assert (raised.value.name, raised.value.holder) == ("alice", holder)
         assert set(stage.system.actors) == before
         assert await supervisor.which_children() == ()
         await stage.end(holder)

@@ -21,6 +21,18 @@ class Described(Actor):
         return "something to say"
 
 
+class Survey(Actor):
+    """Has a method that only happens to be called like a supervisor's."""
+
+    def survey(self, question: str, answer: str) -> None: ...
+
+
+async def test_a_worker_is_no_supervisor_whatever_its_methods_are_called(stage: Any) -> None:
+    async with stage:
+        supervisor = await stage.supervise(child(Survey, id="s"))
+        assert (await supervisor.tree()).children[0].kind == "worker"
+
+
 async def test_a_snapshot_shows_every_floor(stage: Any) -> None:
     async with stage:
         inner = child(Supervisor, stage.workers("bc"), id="inner", strategy="rest_for_one")

@@ -99,6 +99,38 @@ async def test_a_request_of_another_dialect_is_told_what_is_wrong(
         assert message in said["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/v1/responses", b'{"model": "x"}', "'input' must be"),
+        ("/v1/responses", b'{"model": "x", "input": [{}]}', "a 'type'"),
+        ("/v1/messages", b'{"model": "x", "messages": [{"role": "user"}]}', "max_tokens"),
+        ("/v1/messages", b'{"messages": []}', "'model'"),
+        ("/api/chat", b'{"model": "x", "messages": []}', "'messages'"),
+        ("/api/chat", b"nonsense", "not JSON"),
+    ],
+)
+async def test_every_dialect_tells_what_is_wrong_in_its_own_words(
+    path: str, body: bytes, message: str
+) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with ModelServer() as server, wire(server) as line:
+        status, _, said = await reply(line, head.encode() + body)
+        assert status == 400
+        error = said["error"]
+        assert message in (error if path == "/api/chat" else error["message"])
+        assert ("type" in said) == (path == "/v1/messages")
+        assert (await get(line, path))[0] == 405
+
+
+async def test_what_ollama_s_clients_ask_first_is_answered() -> None:
+    async with ModelServer({"mine": Script()}) as server, wire(server) as line:
+        _, tags = await get(line, "/api/tags")
+        assert {"mine", "story"} <= {model["name"] for model in tags["models"]}
+        assert (await get(line, "/api/version"))[1] == {"version": "0.0.0"}
+        assert server.url == f"{server.origin}/v1"
+
+
 async def test_a_name_chooses_the_script_and_the_rest_take_turns() -> None:
     scripts: Scripts = {
         "": [Script(text="first"), Script(text="second")],
