@@ -40,6 +40,13 @@ BATCH: Final = 500
 FLUSH: Final = 500
 """Milliseconds in which a channel that was hung up may still deliver."""
 
+NEVER: Final = 24 * 3_600_000
+"""Milliseconds until a channel that broke reconnects: its link has been given up long before.
+
+libzmq has -1 for this, with which closing a context hangs now and then: a session that is ending
+because it must not reconnect, and ends because its socket is closed, waits for itself.
+"""
+
 _STALLED: Final = 500
 """Milliseconds after which a full inbox is looked at again."""
 
@@ -234,7 +241,7 @@ class IoThread:
     def _dial(self, channel: Channel, address: str) -> None:
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.IDENTITY, channel.name)
-        socket.setsockopt(zmq.RECONNECT_IVL, -1)
+        socket.setsockopt(zmq.RECONNECT_IVL, NEVER)
         socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
         socket.setsockopt(zmq.HEARTBEAT_IVL, 0)
         channel.socket = socket
