@@ -13,6 +13,7 @@ was started, and spans and measurements name their context themselves.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from puckstream.streams.response import Response
 
 __all__ = ["instrument"]
+
+logger = logging.getLogger("puckstream.telemetry")
 
 _SCOPE: Final = "puckstream"
 _CAPTURE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -191,7 +194,7 @@ class _Spans:
         if record.conversation is not None:
             attributes["gen_ai.conversation.id"] = record.conversation
         if model and self._capture_content:
-            attributes["gen_ai.input.messages"] = _as_json(map(_message, record.context))
+            attributes |= _said("gen_ai.input.messages", lambda: map(_message, record.context))
         span = self._tracer.start_span(
             (f"chat {record.model}" if record.model else "chat") if model else "stream",
             context=self._parent(record),
@@ -224,16 +227,24 @@ class _Spans:
         error = _error_type(record)
         if error is not None:
             labels["error.type"] = error
-            reason = record.error.message if isinstance(record, StreamFailed) else error
-            span.set_status(Status(StatusCode.ERROR, reason))
+            span.set_status(Status(StatusCode.ERROR, self._description(record, error)))
         if open_.is_model and record.response_model is not None:
             labels["gen_ai.response.model"] = record.response_model
         span.set_attributes(labels | _outcome(record, is_model=open_.is_model))
         if open_.is_model:
             if self._capture_content:
-                span.set_attribute("gen_ai.output.messages", _as_json(_output(record)))
+                span.set_attributes(_said("gen_ai.output.messages", lambda: _output(record)))
             self._measure(record, labels, open_.context)
         span.end()
+
+    def _description(self, record: StreamEnded, error: str) -> str:
+        if not isinstance(record, StreamFailed):
+            return error
+        if self._capture_content:
+            return record.error.message
+        # A message may quote what was said.
+        cause = record.error.__cause__
+        return error if cause is None else f"{error} ({type(cause).__qualname__})"
 
     def _measure(self, record: StreamEnded, labels: Attributes, context: Context) -> None:
         self._meters.duration.record(record.duration, labels, context=context)
@@ -309,18 +320,18 @@ def _message(message: Message) -> dict[str, Any]:
     elif content:
         parts += map(_part, content)
     for call in message.get("tool_calls") or ():
-        function = call["function"]
-        parts.append(_call(call["id"], function["name"], function["arguments"]))
+        function: Mapping[str, Any] = call.get("function") or {}
+        parts.append(_call(call.get("id"), function.get("name"), function.get("arguments")))
     return {"role": message.get("role"), "parts": parts}
 
 
 def _part(part: Mapping[str, Any]) -> dict[str, Any]:
-    if part["type"] == "text":
+    if part.get("type") == "text":
         return {"type": "text", "content": part.get("text")}
-    return {"type": part["type"]}
+    return {"type": part.get("type")}
 
 
-def _call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+def _call(call_id: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
     return {"type": "tool_call", "id": call_id, "name": name, "arguments": arguments}
 
 
@@ -339,5 +350,10 @@ def _output(record: StreamStopped | StreamFailed | StreamCancelled) -> list[dict
     return [{"role": "assistant", "parts": parts, "finish_reason": response.finish_reason}]
 
 
-def _as_json(values: Iterable[dict[str, Any]]) -> str:
-    return json.dumps([*values], ensure_ascii=False, default=str)
+def _said(name: str, messages: Callable[[], Iterable[dict[str, Any]]]) -> Attributes:
+    """Return the attribute ``name``; nothing if it cannot be made: the span is worth more."""
+    try:
+        return {name: json.dumps([*messages()], ensure_ascii=False, default=str)}
+    except Exception:
+        logger.exception("%s is left out of a span", name)
+        return {}

@@ -30,7 +30,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from puckstream.errors import InvalidOption, StreamError
@@ -70,7 +70,7 @@ CONVERSATION: contextvars.ContextVar[str | None] = contextvars.ContextVar(
 sets it for its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StreamMoment:
     """What every record says.
 
@@ -84,8 +84,14 @@ class StreamMoment:
     run: int
     at: float
 
+    def __repr__(self) -> str:
+        shown = [
+            f"{one.name}={_shown(getattr(self, one.name))}" for one in fields(self) if one.repr
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StreamStarted(StreamMoment):
     """A stream was accepted.
 
@@ -106,7 +112,7 @@ class StreamStarted(StreamMoment):
     context: Context = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class FirstChunk(StreamMoment):
     """The first chunk arrived, ``seconds`` after the start, in attempt number ``attempt``."""
 
@@ -114,14 +120,14 @@ class FirstChunk(StreamMoment):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ChunkArrived(StreamMoment):
     """Another chunk arrived, ``seconds`` after the one before it."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Retrying(StreamMoment):
     """An attempt failed and another will be made.
 
@@ -144,7 +150,7 @@ class Retrying(StreamMoment):
     base_url: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class HandlerFailed(StreamMoment):
     """A method of the stream's `Handler` raised ``error``, or did not return in time."""
 
@@ -152,7 +158,7 @@ class HandlerFailed(StreamMoment):
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StreamEnded(StreamMoment):
     """What every end of a stream says.
 
@@ -177,14 +183,14 @@ class StreamEnded(StreamMoment):
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StreamStopped(StreamEnded):
     """The answer is complete; ``response`` is that answer."""
 
     response: Response = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StreamFailed(StreamEnded):
     """The stream failed with ``error``; ``content`` is what had arrived."""
 
@@ -192,7 +198,7 @@ class StreamFailed(StreamEnded):
     content: Any = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StreamCancelled(StreamEnded):
     """The stream was cancelled for ``reason`` by ``by``; ``content`` is what had arrived."""
 
@@ -310,3 +316,10 @@ class Telemetry:
                 self._attachments = tuple(one for one in self._attachments if one is not attachment)
 
         return detach
+
+
+def _shown(value: object) -> str:
+    """Return ``value`` as a record shows it: an error without its message, which may quote."""
+    if isinstance(value, StreamError):
+        return f"<{type(value).__qualname__} {value.kind}>"
+    return f"<{type(value).__qualname__}>" if isinstance(value, BaseException) else repr(value)

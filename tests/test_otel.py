@@ -183,7 +183,7 @@ async def test_a_failure_ends_the_span_with_its_kind(collector: Collector) -> No
         await stream.wait()
     span = collector.span
     assert span.attributes["error.type"] == "overloaded"
-    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "try later")
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "overloaded")
 
 
 async def test_a_retry_is_an_event_and_the_last_attempt_names_the_model(
@@ -461,3 +461,27 @@ asyncio.run(main())
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("capture", [False, True])
+async def test_a_message_is_in_the_status_only_if_content_is_captured(
+    collector: Collector, capture: bool
+) -> None:
+    async def crash(emit: Any) -> None:
+        emit("x")
+        raise ValueError("SECRET")
+
+    async with puck.Node() as node:
+        collector.instrument(node, capture_content=capture)
+        await (await node.start_stream(crash)).wait()
+    assert ("SECRET" in collector.span.status.description) is capture
+    assert capture or collector.span.status.description == "crashed (ValueError)"
+
+
+async def test_a_turn_that_says_too_little_costs_no_span(collector: Collector) -> None:
+    calls = [{"id": "1"}, {"function": None}]
+    context = puck.Context([{"role": "assistant", "content": None, "tool_calls": calls}])
+    async with puck.Node() as node:
+        collector.instrument(node, capture_content=True)
+        await (await node.start_stream(puck.Client(Upstream(("a",))), "hi", context)).wait()
+    assert "gen_ai.input.messages" in collector.span.attributes

@@ -253,3 +253,16 @@ async def test_attaching_works_before_the_node_is_entered_and_from_any_thread() 
         await asyncio.to_thread(node.telemetry.attach, others.append)
         await (await node.start_stream(two)).wait()
     assert kinds(records) == kinds(others) == ["StreamStarted", "FirstChunk", "StreamStopped"]
+
+
+async def test_no_record_shows_the_message_of_an_error() -> None:
+    async def crash(emit: Any) -> None:
+        emit("a")
+        raise ValueError("SECRET")
+
+    records: list[Any] = []
+    async with puck.Node() as node:
+        node.telemetry.attach(records.append)
+        await (await node.start_stream(crash)).wait()
+    assert "error=<StreamError crashed>" in repr(records[-1])
+    assert "SECRET" not in repr(records)

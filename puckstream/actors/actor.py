@@ -102,13 +102,29 @@ class Actor(PykkaActor):
             if not isinstance(cast("object", cls.mailbox), Bound):
                 raise InvalidOption(f"{cls.__name__}.mailbox", cls.mailbox, "a Bound, or None")
             if not cls._threaded:
+                if not issubclass(BoundedRef, cls._ref_class):
+                    expected = f"None: a {cls._ref_class.__name__} has no bound"
+                    raise InvalidOption(f"{cls.__name__}.mailbox", cls.mailbox, expected)
                 cls._ref_class = BoundedRef
         elif cls._ref_class is BoundedRef:
             # It lifts the bound of its base class.
             cls._ref_class = ActorRef
 
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        """Create the actor; override it freely. Runs before the actor can receive anything."""
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Create the actor; override it freely. Runs before the actor can receive anything.
+
+        Raises:
+            TypeError: if a class that has no ``__init__`` of its own is started with arguments.
+        """
+        # pykka takes them and says nothing. One that is not being started does so here, too, and
+        # so does a class that hands on its own.
+        started = getattr(self, "_actor_ref", None) is not None
+        if (args or kwargs) and started and type(self).__init__ is Actor.__init__:
+            given = [*map(repr, args), *(f"{name}=" for name in kwargs)]
+            msg = f"{type(self).__name__} takes no arguments; given: {', '.join(given)}"
+            if "name" in kwargs:
+                msg += " (a name is given by puck.child(…, name=))"
+            raise TypeError(msg)
 
     # -- pykka's surface
 
@@ -301,7 +317,11 @@ class Actor(PykkaActor):
 
         Returns:
             The monitor's number. Each call is a monitor of its own.
+
+        Raises:
+            InvalidOption: if ``ref`` is an actor of another node.
         """
+        links.require_same_node(self._actor_ref, ref)
         number = next(_monitor_numbers)
         self._actor_ref._system.run_on_loop(links.monitor, self._actor_ref, ref, number)
         return number
@@ -315,6 +335,7 @@ class Actor(PykkaActor):
 
         Raises:
             ActorDeadError: if ``ref`` is dead and this actor does not trap exits (OTP ``noproc``).
+            InvalidOption: if ``ref`` is an actor of another node.
         """
         self._on_loop(links.link, self._actor_ref, ref)
 

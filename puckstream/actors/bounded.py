@@ -8,7 +8,7 @@ from typing import Any
 
 from puckstream.actors import lifecycle
 from puckstream.actors._pykka import Stop
-from puckstream.actors.mailbox import Bound, Request, oldest_to_drop
+from puckstream.actors.mailbox import Bound, Continue, Request, oldest_to_drop
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.state import STOPPING
 from puckstream.errors import MailboxFull
@@ -108,4 +108,5 @@ class BoundedRef(ActorRef[Any]):
         if type(message) is Request:
             message.reply._reject(full)
         else:
-            self._system.dead_letters.add(self, message, "the mailbox was full")
+            lost = message.message if type(message) is Continue else message
+            self._system.dead_letters.add(self, lost, "the mailbox was full")

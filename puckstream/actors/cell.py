@@ -266,8 +266,10 @@ class Cell(PykkaRef[A]):
         extra = self._extra
         assert extra is not None
         assert extra.aside is not None
+        queued = bool(extra.aside)
         extra.aside.extend(messages)
-        self._system.enqueue(self)  # type: ignore[arg-type]  # every cell is a ref
+        if not queued:
+            self._system.enqueue(self)  # type: ignore[arg-type]  # every cell is a ref
 
     # -- the end
 

@@ -8,20 +8,24 @@ longer than the crash, its restart and the line together.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import reprlib
+import sys
 import threading
+from collections.abc import Generator
 from dataclasses import dataclass
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+from puckstream.actors.signals import text_of
 from puckstream.actors.state import STARTING
 
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
     from puckstream.clock import Clock
 
-__all__ = ["AGAIN", "PLACES", "SHOWN", "CrashReports", "Place", "brief", "path_of"]
+__all__ = ["AGAIN", "PLACES", "SHOWN", "CrashReports", "Place", "brief", "harmless", "path_of"]
 
 logger = logging.getLogger("puckstream.actors")
 
@@ -36,6 +40,20 @@ SHOWN: Final = 100
 
 Place = tuple[type[Any], type[BaseException], type[Any], CodeType | None, int]
 """What two crashes have in common that are the same: actor class, error, its cause, code, line."""
+
+
+@contextlib.contextmanager
+def harmless(what: str) -> Generator[None]:
+    """Keep what goes wrong with a report of ``what`` from those who only wanted to report it.
+
+    A handler or filter of the application's may raise, and so may the text of an error. That is
+    told on standard error, as ``logging`` does for its own handlers.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  # whoever crashed has to end all the same
+        with contextlib.suppress(Exception):
+            sys.stderr.write(f"puckstream: {what} could not be logged: {text_of(error)}\n")
 
 
 def brief(message: Any) -> str:
@@ -83,7 +101,7 @@ class CrashReports:
         self._lock = threading.Lock()
 
     def report(self, ref: ActorRef[Any], error: BaseException, handling: Any = None) -> None:
-        """Log that ``error`` ends ``ref``, at level ERROR.
+        """Log that ``error`` ends ``ref``, at level ERROR; raises nothing, whatever fails.
 
         The record has ``actor`` (class and number), ``path`` (the ids of its supervisors and its
         own), ``reason``, ``restarts``, ``last_message`` (as the actor's ``format_message`` shows
@@ -95,6 +113,10 @@ class CrashReports:
         """
         if not logger.isEnabledFor(logging.ERROR):
             return
+        with harmless(f"the crash of {ref.actor_class.__name__}#{ref.id}"):
+            self._report(ref, error, handling)
+
+    def _report(self, ref: ActorRef[Any], error: BaseException, handling: Any) -> None:
         traceback, place = _trace(ref, error)
         repeats = self._count(place)
         actor = f"{ref.actor_class.__name__}#{ref.id}"
@@ -106,13 +128,14 @@ class CrashReports:
             who += f", restarted {restarts}×"
         if told and ref._parent is not None:
             who += f", handling {told}"
-        text = _TRACED
+        text = text_of(error)
+        line_of_log = _TRACED
         shown: tuple[object, ...] = (who,)
         trace: tuple[type[BaseException], BaseException, TracebackType | None] | None
         trace = (type(error), error, traceback)
         if repeats:
-            text, trace = _REPEATED, None
-            shown = (who, type(error).__name__, error, repeats)
+            line_of_log, trace = _REPEATED, None
+            shown = (who, type(error).__name__, text, repeats)
         _, _, _, code, line = place
         # The place of the crash is the record's, and looking for a caller would cost a third more.
         record = logger.makeRecord(
@@ -120,14 +143,14 @@ class CrashReports:
             logging.ERROR,
             "" if code is None else code.co_filename,
             line,
-            text,
+            line_of_log,
             shown,
             trace,
             None if code is None else code.co_name,
             {
                 "actor": actor,
                 "path": path,
-                "reason": f"crash: {type(error).__name__}: {error}",
+                "reason": f"crash: {type(error).__name__}: {text}",
                 "last_message": told,
                 "restarts": restarts,
                 "repeats": repeats,

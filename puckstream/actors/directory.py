@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from puckstream.actors.entries import Entry, Keys, Registration, Table
 from puckstream.actors.pattern import fits
+from puckstream.actors.via import Via
 
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
@@ -39,6 +40,8 @@ class Directory:
             InvalidOption: if ``key`` is not hashable.
             NodeNotRunning: if the registry has not been started; so does all reading.
         """
+        if type(key) is Via:
+            return key.registry.lookup(key.key)
         self.service.require_started()
         return tuple(self.table.live(key))
 

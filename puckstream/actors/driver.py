@@ -32,11 +32,18 @@ class Driver:
         self._spare: Vessel | None = None
 
     def drive(
-        self, ref: ActorRef[Any], coroutine: Coroutine[Any, Any, Any], request: Request | None
+        self,
+        ref: ActorRef[Any],
+        coroutine: Coroutine[Any, Any, Any],
+        request: Request | None,
+        message: Any,
     ) -> bool:
         """Run a handler up to its end or its first suspension; true if it suspended.
 
         Called inside the actor's context. The reply to ``request`` is settled at the end.
+
+        Args:
+            message: what it handles, that of ``request`` if there is one; for the crash report.
 
         Raises:
             BaseException: what the handler raises before it suspends.
@@ -71,6 +78,7 @@ class Driver:
             ref._state = WAITING
         extra = ref._ensure_extra()
         extra.vessel = vessel
+        vessel.message = message
         context = ref._context
         if context is None:
             # Killed by its own handler, which goes on as a zombie.
@@ -113,7 +121,10 @@ def handler_finished(ref: ActorRef[Any], value: Any, error: BaseException | None
     """Take an actor up again after its suspended handler has ended."""
     system = ref._system
     extra = ref._extra
+    message: Any = None
     if extra is not None:
+        if extra.vessel is not None:
+            message = extra.vessel.message
         extra.vessel = None
     request, ref._request = ref._request, None
     actor = ref._actor
@@ -122,7 +133,7 @@ def handler_finished(ref: ActorRef[Any], value: Any, error: BaseException | None
     if ref._state == WAITING:
         ref._state = RUNNING
     if error is not None:
-        system.failed(ref, actor, request, error)
+        system.failed(ref, actor, message if request is None else request, error)
     elif request is not None:
         request.reply._resolve(value)
     system.settle(ref)

@@ -87,7 +87,8 @@ class Cursor:
         topic: the topic it belongs to.
         ref: the subscriber.
         feed: what it reads.
-        number: the last message it is not to get.
+        number: the last message it is not to get. The end of a feed it gets in any case, also
+            where that has a smaller number.
         backlog: how many messages may wait for it.
         finished: called with the cursor when a lagging subscriber has come to the end of the feed,
             or the feed has failed.
@@ -138,7 +139,7 @@ class Cursor:
     @property
     def over(self) -> bool:
         """Whether all of a feed that has ended was handed over."""
-        return self.feed.ended and self.number >= self.feed.last
+        return self.feed.ended and self.number == self.feed.last
 
     def statistics(self) -> SubscriberStatistics:
         """Return what was handed over and what was not; in constant time."""
@@ -150,6 +151,11 @@ class Cursor:
             self.delivered,
             self.coalesced,
         )
+
+    def see_end(self) -> None:
+        """Stand right before the end of the feed, if that came sooner than expected."""
+        if self.feed.ended and self.number > self.feed.last:
+            self.number = max(self.feed.last - 1, 0)
 
     def deliver(self) -> None:
         """Hand over what is new, or have the subscriber come for it if that is too much.
@@ -205,6 +211,7 @@ class Cursor:
         return messages[0] if messages else NOTHING
 
     def _read(self) -> Sequence[Any]:
+        self.see_end()
         lag = self.feed.last - self.number
         if lag <= 0:
             return ()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -362,8 +363,12 @@ class Groups:
         if self._on_local_change is not None:
             try:
                 self._on_local_change(LocalChange(change, group, refs))
-            except Exception:
+            except BaseException as error:
                 logger.exception("%r: telling of a change failed", self)
+                here = threading.current_thread()
+                # Ctrl-C belongs to the program; it comes to the main thread only.
+                if isinstance(error, KeyboardInterrupt) and here is threading.main_thread():
+                    raise
 
     def _ended(self, ref: ActorRef[Any]) -> None:
         """Have an actor that has ended leave every group, and forget its monitors."""

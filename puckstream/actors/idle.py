@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from puckstream.actors.mailbox import Continue
 from puckstream.actors.state import STOPPING
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ class IdleTimeout:
     running is left running, and looks again when it fires.
     """
 
-    __slots__ = ("_due", "_guard", "_message", "_ref", "_timer", "_timer_due")
+    __slots__ = ("_due", "_guard", "_message", "_queued", "_ref", "_timer", "_timer_due")
 
     def __init__(self, ref: ActorRef[Any]) -> None:
         self._ref = ref
         self._guard = threading.RLock()  # an actor may have a thread; timers are the loop's
         self._due: float | None = None
         self._message: Any = None
+        self._queued: Continue | None = None  # the last one delivered; it may be taken up by now
         self._timer: Timer | None = None
         self._timer_due = 0.0
 
@@ -40,14 +42,23 @@ class IdleTimeout:
         """Deliver ``message`` in ``seconds``, in place of what was to be delivered before."""
         system = self._ref._system
         with self._guard:
+            self.withdraw()
             self._due = system.clock.now() + seconds
             self._message = message
         system.run_on_loop(self._arm)
 
     def cancel(self) -> None:
-        """Deliver nothing."""
+        """Deliver nothing from now on."""
         with self._guard:
             self._due = self._message = None
+
+    def withdraw(self) -> None:
+        """Deliver nothing, and take back what has been delivered and not been taken up."""
+        with self._guard:
+            self.cancel()
+            queued, self._queued = self._queued, None
+            if queued is not None:
+                self._ref._forget(lambda message: message is queued)
 
     def close(self) -> None:
         """Deliver nothing, and keep no timer; on the loop's thread."""
@@ -78,6 +89,8 @@ class IdleTimeout:
                 self.cancel()
                 # A message that waits to be taken up has come in time.
                 if not self._ref.mailbox_length:
-                    self._ref._deliver(message)
+                    # In an envelope: what others send may be the same object.
+                    self._queued = Continue(message)
+                    self._ref._deliver(self._queued)
                 return
         self._arm()

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Info", "info_of"]
 
+_CALLERS = frozenset(
+    f"puckstream.actors.{module}"
+    for module in ("driver", "lifecycle", "scheduler", "thread_actor", "vessel")
+)
+"""What calls the code of actors; the rest of the engine is called by it, and may call back."""
+
 _DEPTH = 50
 """The most calls that are shown of where an actor's code stands."""
 
@@ -156,7 +162,7 @@ def _standing(thread: int) -> tuple[str, ...]:
     while frame is not None and len(stack) < _DEPTH:
         if not _is_engine(frame):
             stack.append(_named(frame.f_code, frame.f_lineno))
-        elif stack:
+        elif stack and frame.f_globals["__name__"] in _CALLERS:
             break
         frame = frame.f_back
     return tuple(reversed(stack))

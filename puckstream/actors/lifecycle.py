@@ -93,6 +93,9 @@ def spawn(  # noqa: PLR0917  # called 100,000 times in a row: keywords would cos
         raise
     except BaseException as error:
         raise StartFailed(actor_class.__name__, Crash(error)) from error
+    if ref._state == DEAD:
+        # Killed by its own constructor: there is nothing left to name or to link.
+        raise StartFailed(actor_class.__name__, ref._reason)
     if name is not None and system.names is not None:
         try:
             system.names.claim(name, ref)
@@ -159,8 +162,9 @@ def launch(system: Scheduler, ref: ActorRef[Any], actor: Actor) -> None:
     """
     actor_class = ref.actor_class
     if ref._state != STARTING:
-        # Started from a thread, and ended before the loop got to it.
+        # Ended by its own constructor, or by others before the loop got to it.
         if ref._state == EXITING:
+            end_quietly(ref)
             _discard(system, ref, ref._reason or KILLED)
         raise StartFailed(actor_class.__name__, ref._reason)
     system.actors[ref.id] = ref
@@ -214,9 +218,11 @@ def end_quietly(ref: ActorRef[Any]) -> None:
 def start_failed(system: Scheduler, ref: ActorRef[Any], error: BaseException) -> None:
     """End an actor whose ``on_start`` raised ``error``, and fail its start handshake."""
     end_quietly(ref)
-    exiting = ref._state == EXITING and isinstance(error, asyncio.CancelledError)
+    exiting = ref._state == EXITING
+    cancelled = exiting and isinstance(error, asyncio.CancelledError)
     reason: ExitReason = Crash(error)
     if exiting and ref._reason is not None:
+        # The signal came first, and its reason counts.
         reason = ref._reason
     elif isinstance(error, StartFailed) and ref.actor_class.child_type == "supervisor":
         # It has shut down because of a child (OTP: shutdown with failed_to_start_child).
@@ -225,7 +231,7 @@ def start_failed(system: Scheduler, ref: ActorRef[Any], error: BaseException) ->
     failure.__cause__ = error
     extra = ref._ensure_extra()
     started, extra.started = extra.started, None
-    if extra.listed and not exiting:
+    if extra.listed and not cancelled:
         logger.error("Unhandled exception in %s:", ref, exc_info=error)
     _discard(system, ref, reason)
     if started is not None:

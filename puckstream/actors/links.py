@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from puckstream.actors.signals import NO_ACTOR, Down, Exit, ExitReason, Kill, ParentExit
 from puckstream.actors.state import DEAD, STOPPING
+from puckstream.errors import InvalidOption
 
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
@@ -23,6 +24,7 @@ __all__ = [
     "link",
     "monitor",
     "notify",
+    "require_same_node",
     "shut_down",
     "signal",
     "unlink",
@@ -50,7 +52,9 @@ def link(one: ActorRef[Any], other: ActorRef[Any]) -> None:
 
     Raises:
         ActorDeadError: if ``other`` is dead and ``one`` does not trap exits (OTP ``noproc``).
+        InvalidOption: if ``other`` is an actor of another node.
     """
+    require_same_node(one, other)
     if one is other or one._state >= STOPPING or one._parent is other or other._parent is one:
         return
     if other._state == DEAD:
@@ -63,6 +67,17 @@ def link(one: ActorRef[Any], other: ActorRef[Any]) -> None:
         if extra.links is None:
             extra.links = {}
         extra.links[peer] = None
+
+
+def require_same_node(one: ActorRef[Any], other: ActorRef[Any]) -> None:
+    """Refuse what would have signals pass between two nodes, each of which has its own thread.
+
+    Raises:
+        InvalidOption: if ``other`` is an actor of another node than ``one``.
+    """
+    if one._system is not other._system:
+        option, expected = "ref", "an actor of the same node; have one there watch it, and tell you"
+        raise InvalidOption(option, other, expected)
 
 
 def unlink(one: ActorRef[Any], other: ActorRef[Any]) -> None:
@@ -81,7 +96,10 @@ def unlink(one: ActorRef[Any], other: ActorRef[Any]) -> None:
 
 
 def monitor(watcher: ActorRef[Any], target: ActorRef[Any], number: int) -> None:
-    """Have ``watcher`` get one `Down` with ``number`` when ``target`` ends."""
+    """Have ``watcher`` get one `Down` with ``number`` when ``target`` ends.
+
+    Both are of one node; see `require_same_node`.
+    """
     if target._state == DEAD:
         watcher._deliver(Down(number, target, NO_ACTOR))
         return

@@ -66,7 +66,7 @@ def _hand_out(system: Scheduler, refs: Sequence[ActorRef[Any]], message: Any) ->
             if (
                 result is not None
                 and type(result) is CoroutineType
-                and context.run(system.driver.drive, ref, result, None)
+                and context.run(system.driver.drive, ref, result, None, message)
             ):
                 continue
         except BaseException as error:  # noqa: BLE001  # it ends that actor only

@@ -50,7 +50,8 @@ def start_task(
     tasks[name] = task
 
     def ended(task: asyncio.Task[Any]) -> None:
-        coroutine.close()  # a task that is cancelled at once has not begun it
+        if asyncio.iscoroutine(coroutine):
+            coroutine.close()  # a task that is cancelled at once has not begun it
         if tasks.get(name) is task:
             del tasks[name]
         if task.cancelled():

@@ -22,9 +22,9 @@ from puckstream.actors.pubsub_actor import (
     Unsubscribe,
 )
 from puckstream.actors.ref import ActorRef
-from puckstream.actors.scheduler import CURRENT, Scheduler
+from puckstream.actors.scheduler import Scheduler
 from puckstream.actors.service import Service
-from puckstream.errors import InvalidOption, NotInActor
+from puckstream.errors import InvalidOption
 
 if TYPE_CHECKING:
     from puckstream.actors.reply import Reply
@@ -97,11 +97,12 @@ class PubSub:
 
         Raises (at once):
             NotInActor: if no ``ref`` is given and no actor is calling.
-            InvalidOption: if ``topic`` is no text, ``after`` no position, or ``backlog`` below 1.
+            InvalidOption: if ``topic`` is no text, ``ref`` no actor of this node, ``after`` no
+                position, or ``backlog`` below 1.
         """
         _check_topic(topic)
         check_position(after, backlog)
-        order = Subscribe(topic, self._subscriber(ref), feed, after, metadata, backlog)
+        order = Subscribe(topic, self.service.own(ref), feed, after, metadata, backlog)
         return self.service.call(order)
 
     def unsubscribe(self, topic: str, ref: ActorRef[Any] | None = None) -> Reply[None]:
@@ -109,8 +110,9 @@ class PubSub:
 
         Raises (at once):
             NotInActor: if no ``ref`` is given and no actor is calling.
+            InvalidOption: if ``ref`` is no actor of this node.
         """
-        return self.service.call(Unsubscribe(topic, self._subscriber(ref)))
+        return self.service.call(Unsubscribe(topic, self.service.own(ref)))
 
     def broadcast(
         self,
@@ -219,13 +221,3 @@ class PubSub:
             for cursor in cursors
             if cursor is not None and cursor.ref.is_alive()
         )
-
-    @staticmethod
-    def _subscriber(ref: ActorRef[Any] | None) -> ActorRef[Any]:
-        subscriber = CURRENT.get() if ref is None else ref
-        if subscriber is None:
-            msg = "subscribing needs a ref=…, unless an actor subscribes itself"
-            raise NotInActor(msg)
-        if not isinstance(cast("object", subscriber), ActorRef):
-            raise InvalidOption("ref", subscriber, "the ref of an actor")
-        return subscriber

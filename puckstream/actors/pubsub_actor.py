@@ -6,6 +6,7 @@ A feed's subscriber is sent what is new, or comes for it if it lags; see `puckst
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -190,9 +191,11 @@ class PubSubActor(Actor):
         if entries:
             try:
                 dispatcher(entries, order.sender, order.message)
-            except Exception:
+            except BaseException as error:
                 # It is the broadcaster's code, and must not cost others their deliveries.
                 logger.exception("the dispatcher of a broadcast to %r failed", order.topic)
+                if _is_ctrl_c(error):
+                    raise
         return len(entries)
 
     def _advance(self, topic: str) -> None:
@@ -214,6 +217,9 @@ class PubSubActor(Actor):
                     last, ended, behind = feed.last, feed.ended, -1
                     known = feed
                 number = cursor.number
+                if ended and number > last:
+                    cursor.see_end()
+                    number = cursor.number
                 lag = last - number
                 box = ref._box
                 queued = lag if box is None else lag + len(box)
@@ -230,10 +236,12 @@ class PubSubActor(Actor):
                     cursor.coalesced += lag - len(messages)
                 if ended and cursor.number >= last:
                     over.append(ref)
-            except Exception:
+            except BaseException as error:
                 # A restart would only meet the same feed again, and in the end nobody would be
                 # left to deliver anything.
                 logger.exception("the feed of %r failed; %s is unsubscribed", topic, ref)
+                if _is_ctrl_c(error):
+                    raise
                 known = None
                 over.append(ref)
         for ref in over:
@@ -258,7 +266,7 @@ class PubSubActor(Actor):
         cursor = None
         if feed is not None:
             position = order.position
-            number = feed.last if position == "now" else min(position, feed.last)
+            number = feed.last if position == "now" else position
             cursor = Cursor(
                 topic,
                 ref,
@@ -288,6 +296,12 @@ class PubSubActor(Actor):
     def _watch(self, ref: ActorRef[Any]) -> None:
         if ref not in self._table.monitors:
             self._table.monitors[ref] = self.monitor(ref)
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    # Ctrl-C belongs to the program; it comes to the main thread only.
+    here = threading.current_thread()
+    return isinstance(error, KeyboardInterrupt) and here is threading.main_thread()
 
 
 # Refs that take a message without asking a bound or a thread.

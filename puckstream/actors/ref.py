@@ -15,8 +15,8 @@ from puckstream.actors.cell import Cell
 from puckstream.actors.mailbox import Request
 from puckstream.actors.reply import Reply
 from puckstream.actors.signals import KILLED, SHUTDOWN, ExitReason
-from puckstream.actors.state import DEAD, IDLE, NAMES, QUEUED, RUNNING, STOPPING, WAITING
-from puckstream.errors import BlockingCall, CallingSelf
+from puckstream.actors.state import DEAD, EXITING, IDLE, NAMES, QUEUED, RUNNING, STOPPING
+from puckstream.errors import BlockingCall, CallingSelf, NodeNotRunning
 
 if TYPE_CHECKING:
     from puckstream.actors.actor import Actor
@@ -184,7 +184,7 @@ class ActorRef(Cell[A]):
             Exception: what the actor's handler raised.
 
         Raises (at once):
-            CallingSelf: from inside the actor's own handler.
+            CallingSelf: from inside the actor's own handler or ``on_start``.
             NodeNotRunning: from another thread, if the actor's node has shut down.
         """
         system = self._system
@@ -201,15 +201,16 @@ class ActorRef(Cell[A]):
         if system.inbound.entries:
             # What threads have sent by now comes first, though the loop has not got to it.
             system.inbound.accept()
-        if control:
-            self._deliver_control(request)
-        elif self._state == IDLE and system.may_inline():
+        if not control and self._state == IDLE and system.may_inline():
             system.run_inline(self, request)
         else:
-            if self._state in (RUNNING, WAITING) and system.is_handling(self):
+            if RUNNING <= self._state <= EXITING and system.is_handling(self):
                 msg = f"{self} called itself and would wait for ever; call the method directly"
                 raise CallingSelf(msg)
-            self._send_request(request)
+            if control:
+                self._deliver_control(request)
+            else:
+                self._send_request(request)
         if timeout is not None and not reply.done:
             system.deadlines.add(reply, timeout, self)
         return reply
@@ -227,14 +228,17 @@ class ActorRef(Cell[A]):
         """Ask the actor to stop after the messages it already has (pykka's verb).
 
         Messages sent later are refused. Its exit reason is normal, ``on_stop`` runs. One that is
-        suspended stops at once.
+        suspended stops at once. The answer comes when the actor is fully down, also to those who
+        ask while it is stopping already. So its own handlers may ask, and not wait: the reply
+        cannot come before they have returned. (`Actor.stop` is the same without a reply.)
 
         Args:
             block: ``False`` returns a `Reply` to await instead of waiting.
             timeout: how long to wait until it is down, in seconds.
 
         Returns:
-            Whether the actor was alive.
+            Whether the actor took messages when it was asked; at once from inside its own
+            ``on_stop`` or ``on_failure``.
 
         Raises (here, or when awaited):
             AskTimeout: if ``timeout`` passes; the actor still stops.
@@ -252,7 +256,7 @@ class ActorRef(Cell[A]):
             try:
                 asked.get()
             except ActorDeadError:
-                stopped._resolve(False)  # the reply's value
+                self._answer_when_down(stopped)
             except BaseException as error:  # noqa: BLE001  # handed to whoever waits
                 stopped._reject(error)
             else:
@@ -265,6 +269,19 @@ class ActorRef(Cell[A]):
         if timeout is not None and not stopped.done:
             self._system.run_on_loop(self._system.deadlines.add, stopped, timeout, self)
         return stopped
+
+    def _answer_when_down(self, stopped: Reply[bool]) -> None:
+        """Answer a request to stop that has come too late."""
+        if self._state == DEAD or self._is_handling():
+            stopped._resolve(False)  # the reply's value
+            return
+        try:
+            self._system.run_on_loop(
+                self._on_death,
+                lambda _ref, _reason: stopped._resolve(False),  # likewise
+            )
+        except NodeNotRunning:
+            stopped._resolve(False)  # likewise
 
     def exit(self, reason: object = SHUTDOWN) -> None:
         """Send an exit signal; returns at once and does nothing if the actor is dead.

@@ -93,7 +93,7 @@ class Registry(Directory):
 
     Every node has one, ``node.registry``, for names. Others are children of a node:
     ``puck.child(*rooms.actor(), id="rooms")``. Where a key can be given, a `Via` is one too: it
-    stands for its own key in its own registry.
+    stands for its own key in its own registry. Only what `put_meta` stores has other keys.
 
     Args:
         keys: ``"unique"`` or ``"duplicate"``; in the latter each registration is an entry of its
@@ -201,6 +201,8 @@ class Registry(Directory):
         Raises (at once):
             NotInActor, InvalidOption, NodeNotRunning: as `register` does.
         """
+        if type(key) is Via:
+            return key.registry.unregister_match(key.key, pattern, ref, where=where)
         check_key(key)
         owner, wanted = self.service.own(ref), matcher(pattern, where)
         return self.service.system.perform(_safely, self._release, key, owner, wanted)
@@ -232,6 +234,8 @@ class Registry(Directory):
             InvalidOption: if keys are not unique, and as `register` does.
             NotInActor, NodeNotRunning: as `register` does.
         """
+        if type(key) is Via:
+            return key.registry.update_value(key.key, function, ref)
         check_key(key)
         if self.table.keys != "unique":
             raise InvalidOption("keys", self.table.keys, "update_value needs unique keys")
@@ -333,6 +337,8 @@ class Registry(Directory):
         Raises:
             InvalidOption: if keys are not unique, or ``key`` is not hashable.
         """
+        if type(key) is Via:
+            return key.registry.via(key.key, key.value if value is None else value)
         if self.table.keys != "unique":
             raise InvalidOption("keys", self.table.keys, "an address needs unique keys")
         check_key(key)
@@ -349,6 +355,8 @@ class Registry(Directory):
         Raises:
             InvalidOption: if ``key`` is not hashable, or ``timeout`` impossible.
         """
+        if type(key) is Via:
+            return key.registry.lock(key.key, timeout=timeout)
         check_key(key)
         return Lock(self.locks, key, timeout)
 

@@ -158,7 +158,7 @@ class Reply(PykkaFuture[T], Generic[T]):
         waiter()
 
     def _forget(self, waiter: Callable[[], object]) -> None:
-        """Drop a waiter that has been cancelled, so that a late reply does not collect them."""
+        """Drop a waiter that has given up, so that a late reply does not collect them."""
         with self._guard:
             if self._waiters is not None and waiter in self._waiters:
                 self._waiters.remove(waiter)
@@ -192,10 +192,15 @@ class Reply(PykkaFuture[T], Generic[T]):
             raise BlockingCall("get()", "'await reply', or 'await ref.call(message)'")
         arrived = threading.Lock()
         arrived.acquire()
-        self._when_done(arrived.release)
-        if not arrived.acquire(timeout=-1 if timeout is None else timeout):
-            msg = f"{timeout} seconds"
-            raise AskTimeout(msg)
+        waiter = arrived.release
+        self._when_done(waiter)
+        try:
+            if not arrived.acquire(timeout=-1 if timeout is None else timeout):
+                msg = f"{timeout} seconds"
+                raise AskTimeout(msg)
+        finally:
+            if not self._state:
+                self._forget(waiter)
         return self._outcome()
 
     def _get_from_hook(self, timeout: float | None) -> T:

@@ -185,7 +185,7 @@ class Scheduler:
                         context = self.new_context(ref)
                     context.run(batch, ref)
                 elif ref._state == EXITING:
-                    lifecycle.terminate(self, ref, ref._reason or KILLED, None)
+                    self._end_signalled(ref)
                 elif ref._state == SUSPENDED:
                     self._serve_suspended(ref)
                 served += 1
@@ -256,7 +256,7 @@ class Scheduler:
                     if (
                         result is not None
                         and type(result) is CoroutineType
-                        and self.driver.drive(ref, result, None)
+                        and self.driver.drive(ref, result, None, message)
                     ):
                         return
                 if ref._state != RUNNING:
@@ -282,6 +282,13 @@ class Scheduler:
                     if len(self.spare_boxes) < SPARE:
                         self.spare_boxes.append(box)
         elif state == EXITING:
+            lifecycle.terminate(self, ref, ref._reason or KILLED, None)
+
+    def _end_signalled(self, ref: ActorRef[Any]) -> None:
+        """End an actor that a signal has hit, unless a handler of it still runs."""
+        # What it was queued for while suspended may be done, and it at work: then the end of the
+        # cancelled handler is its end.
+        if ref._extra is None or ref._extra.vessel is None:
             lifecycle.terminate(self, ref, ref._reason or KILLED, None)
 
     def _serve_suspended(self, ref: ActorRef[Any]) -> None:
@@ -314,7 +321,7 @@ class Scheduler:
                 ref._request = message
                 result = run_proxy_message(actor, inner)
             if result is not None and type(result) is CoroutineType:
-                if self.driver.drive(ref, result, message):
+                if self.driver.drive(ref, result, message, inner):
                     return True
             else:
                 message.reply._resolve(result)
@@ -336,15 +343,16 @@ class Scheduler:
             lifecycle.terminate(self, ref, message.reason, "stop")
             return True
         if kind is Continue:
-            result = actor.on_receive(message.message)
+            message = message.message
+            result = actor.on_receive(message)
         elif kind is Fetch:
-            fetched = message.take()
+            message = message.take()
             if ref._extra is not None and ref._extra.watch is not None:
-                ref._extra.watch.incoming(fetched)
-            result = None if fetched is NOTHING else actor.on_receive(fetched)
+                ref._extra.watch.incoming(message)
+            result = None if message is NOTHING else actor.on_receive(message)
         else:
             result = run_proxy_message(actor, message)
-        return type(result) is CoroutineType and self.driver.drive(ref, result, None)
+        return type(result) is CoroutineType and self.driver.drive(ref, result, None, message)
 
     # -- handlers
 
@@ -379,11 +387,15 @@ class Scheduler:
                 return
             reply._reject(lifecycle.told_to_asker(ref, error))
         if ref._state < STOPPING:
-            if ref._state == EXITING and isinstance(error, asyncio.CancelledError):
+            wrapped = type(message) in (Request, Continue)
+            handled = message.message if wrapped else message
+            if ref._state == EXITING:
+                # The signal came first, and its reason counts.
+                if not isinstance(error, asyncio.CancelledError):
+                    self.crash_reports.report(ref, error, handled)
                 lifecycle.terminate(self, ref, ref._reason or KILLED, None)
             else:
-                wrapped = type(message) in (Request, Continue)
-                lifecycle.crash(self, ref, error, message.message if wrapped else message)
+                lifecycle.crash(self, ref, error, handled)
         if isinstance(error, KeyboardInterrupt):
             raise error
 

@@ -17,6 +17,7 @@ from puckstream.actors.mailbox import Request
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import CURRENT
+from puckstream.actors.signals import Crash
 from puckstream.actors.state import IDLE
 from puckstream.errors import ActorDead, InvalidOption, NodeNotRunning, NotInActor
 
@@ -144,8 +145,10 @@ class Service:
         try:
             reply._resolve(asked.get())
         except BaseException as error:  # noqa: BLE001  # handed to whoever waits
-            # A provider that lives may well answer that somebody else is dead.
-            if isinstance(error, ActorDead) and not ref.is_alive():
+            # A provider that lives may well answer that somebody else is dead, and one that died
+            # of this very request would take its successor along.
+            poison = isinstance(ref._reason, Crash) and ref._reason.error is error
+            if isinstance(error, ActorDead) and not ref.is_alive() and not poison:
                 self.system.run_on_loop(self._pass_on, message, reply)
             else:
                 reply._reject(error)
@@ -166,7 +169,10 @@ class Service:
             raise InvalidOption("ref", owner, "an actor's ref")
         if owner._system is not self.system:
             self.require_started()
-            expected = f"the {self.name} is for the actors of this node, and that is of another"
+            expected = (
+                f"the {self.name} is for the actors of this node, and that is of another: "
+                "use an actor of this node, which can tell it"
+            )
             raise InvalidOption("ref", owner, expected)
         return owner
 

@@ -34,6 +34,7 @@ __all__ = [
     "TaskDone",
     "TaskFailed",
     "TimedOut",
+    "text_of",
 ]
 
 
@@ -157,7 +158,7 @@ class Crash(ExitReason):
     error: BaseException
 
     def __str__(self) -> str:
-        return f"crash: {type(self.error).__name__}: {self.error}"
+        return f"crash: {type(self.error).__name__}: {text_of(self.error)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,15 @@ class Custom(ExitReason):
     value: Any
 
     def __str__(self) -> str:
-        return str(self.value)
+        return text_of(self.value)
+
+
+def text_of(value: object) -> str:
+    """Return ``str(value)``, or that it cannot be had: the reason of an end must not fail."""
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001  # a class of the user's may raise anything
+        return f"<{type(value).__name__}, whose text raises {type(error).__name__}>"
 
 
 NORMAL = Normal()

@@ -193,6 +193,9 @@ class ThreadRef(ThreadCell):
                 return True
         if self._state < STOPPING:
             self._system.crash_reports.report(self, error, message)
+            if self._state == EXITING:
+                # The signal came first, and its reason counts.
+                return self._finish(actor, self._reason or KILLED, None)
             hook: lifecycle.Hook = "failure" if isinstance(error, Exception) else "stop"
             self._finish(actor, Crash(error), hook, error)
         return False

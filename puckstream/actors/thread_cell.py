@@ -12,7 +12,7 @@ from typing import Any
 from puckstream.actors._pykka import Stop
 from puckstream.actors.cell import put_next, take_lanes
 from puckstream.actors.deferred import From
-from puckstream.actors.mailbox import Request, oldest_to_drop, served_when_suspended
+from puckstream.actors.mailbox import Continue, Request, oldest_to_drop, served_when_suspended
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import Scheduler
@@ -125,7 +125,8 @@ class ThreadCell(ActorRef[Any]):
             if type(lost) is Request:
                 lost.reply._reject(MailboxFull(self, bound.capacity, lost.message))
             else:
-                self._system.dead_letters.add(self, lost, "the mailbox was full")
+                inner = lost.message if type(lost) is Continue else lost
+                self._system.dead_letters.add(self, inner, "the mailbox was full")
         return True
 
     def _deliver(self, message: Any) -> bool:

@@ -39,6 +39,7 @@ class Vessel:
         "_loop",
         "_started",
         "coroutine",
+        "message",
         "since",
         "task",
     )
@@ -53,6 +54,8 @@ class Vessel:
         self._cancelled = False
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         """What it drives, since ``since`` on the node's clock."""
+        self.message: Any = None
+        """What that handles, if it is a handler."""
         self.since = 0.0
         self.task: asyncio.Task[None] = loop.create_task(
             self._run(), name="puckstream:spare", context=context.copy()
@@ -109,6 +112,7 @@ class Vessel:
             extra = ref._ensure_extra()
             if extra.vessel is self:
                 extra.vessel = other
+            other.message = self.message
             other.take_over(ref, coroutine, context, finished, suspended_on, begun=begun)
             other.cancel()
 

@@ -254,7 +254,7 @@ def set_idle_timeout(ref: ActorRef[Any], seconds: float | None, message: Any) ->
     if seconds is None:
         extra = ref._extra
         if extra is not None and extra.watch is not None and extra.watch.idle is not None:
-            extra.watch.idle.cancel()
+            extra.watch.idle.withdraw()
         return
     number = cast("object", seconds)
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not number >= 0:

@@ -55,7 +55,7 @@ def backend_named(
 
     Raises:
         UnknownProvider: if there is no provider of that name, or no colon.
-        InvalidOption: if the backend does not take the options.
+        InvalidOption: if no model is named, or the backend does not take the options.
         PuckstreamError: whatever else the backend refuses.
         ImportError: if a package that declares the provider cannot be imported.
     """
@@ -65,10 +65,13 @@ def backend_named(
         declared = (entry_point.name for entry_point in _declared())
         known = tuple(sorted({*PROVIDERS, *(providers or ()), *declared}))
         raise UnknownProvider(name if separator else said, known)
+    if not model and name in PROVIDERS and name != "scripted":
+        raise InvalidOption("client", said, f"a model behind the colon, as in '{name}:MODEL'")
     try:
         return provider(model, **options)
     except TypeError as error:
-        raise InvalidOption("backend_options", dict.fromkeys(options, "…"), str(error)) from error
+        problem = f"{error}; fields of a request are given to start_stream(…) or by options="
+        raise InvalidOption("backend_options", dict.fromkeys(options, "…"), problem) from error
 
 
 def _provider(name: str, providers: Mapping[str, Provider]) -> Provider | None:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast, get_args
 
 from puckstream.errors import InvalidOption
 from puckstream.testing.builtin_scripts import BUILTIN_SCRIPTS
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+_LAST_PORT: Final = 65_535
+
 _DESCRIPTION = """\
 A model to talk to: speaks the dialects of OpenAI (chat completions and Responses), Anthropic and
 Ollama from a script, needs no key and no network. Point a client of OpenAI's at the URL it prints,
@@ -32,6 +34,14 @@ the others at the same without /v1. The model's name chooses a script: echo, sto
 slow, thinking, tool, refusal, empty, stall, cut, rate-limited, overloaded, broken, unauthorized,
 error-after-200, malformed and more (GET /v1/models); any other name gets the script given here.
 """
+
+
+def port_number(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= _LAST_PORT:
+        msg = f"{port} is no port: 0 to {_LAST_PORT}"
+        raise argparse.ArgumentTypeError(msg)
+    return port
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -151,7 +161,7 @@ def _fault(said: str) -> Fault:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    add("--port", type=int, default=0, help="port to listen on (default: a free one)")
+    add("--port", type=port_number, default=0, help="port to listen on (default: a free one)")
     add("--json", action="store_true", help="print JSON lines")
     add("--quiet", action="store_true", help="print the URL and nothing else")
     add("--log", metavar="FILE", help="append a JSON line for each request to FILE")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, get_args
 
 from puckstream.actors.feed import Position
+from puckstream.actors.mailbox import Fetch
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
 from puckstream.actors.scheduler import CURRENT
@@ -358,7 +359,6 @@ class Conversation:
 
         Raises (when awaited):
             ActorDead: if the subscriber has stopped, or the conversation has ended.
-            MailboxFull: if the snapshot does not fit into the subscriber's mailbox.
 
         Raises (at once):
             NotInActor: if no actor is calling and no ``subscriber`` is given.
@@ -381,7 +381,9 @@ class Conversation:
                     return _settled(None)
                 position = history.last_seq
                 event = SnapshotEvent(table.snapshot(), seq=position)
-                ref.tell(conversation_message(self.id, event))
+                message = conversation_message(self.id, event)
+                # As the events that follow: nothing pushes it out of a bounded mailbox.
+                ref._deliver(Fetch(lambda: message))
             subscribed = pubsub.subscribe(table.topic, ref, feed=history, after=position)
             if not subscribed.done:
                 table.joining[ref] = subscribed

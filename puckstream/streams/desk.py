@@ -128,7 +128,9 @@ class Desk:
                 actor that starts a stream passes ``self.actor_ref``.
             subscribe: subscribe the calling actor, if there is one, from the first event on.
             if_running: what happens if a stream of that id is running: ``"error"``, ``"join"``
-                (the running one is returned) or ``"replace"`` (that one is cancelled first).
+                (the running one is returned as it is: its source, ``handler``, ``owner`` and
+                ``on_abandoned`` are not changed) or ``"replace"`` (that one is cancelled first,
+                and the new one has its place as far as limits go).
             on_abandoned: what becomes of a stream that nobody follows: ``"detach"`` (it goes on)
                 or ``"cancel"``. Subscribed actors follow it, and whoever iterates; its handler
                 does not, nor who awaits its result.
@@ -263,7 +265,7 @@ class Desk:
             InvalidOption: if ``stream_id`` is no text.
         """
         _check_text(stream_id)
-        return self.system.perform(lambda: Stream(self, self.shelf.get(stream_id, self.now()).log))
+        return self.system.perform(lambda: Stream(self, self.shelf.get(stream_id, self.now())))
 
     # -- end
 
@@ -318,7 +320,6 @@ class Desk:
             outcome._resolve("cancelled" if self.end(record, reason, by) else _found(record.log))
             return outcome
         owned = self.opening.family.owned_by(owner) if wait else ()
-        asked = owner.call(Cancel(reason, by), timeout=None, control=True)
 
         def answered() -> None:
             try:
@@ -337,6 +338,10 @@ class Desk:
             else:
                 outcome._resolve(said)
 
+        if record.log.terminal is not None:
+            closed(_found(record.log))  # and its actor may be the one that asks
+            return outcome
+        asked = owner.call(Cancel(reason, by), timeout=None, control=True)
         asked._when_done(answered)
         return outcome
 

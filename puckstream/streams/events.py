@@ -276,13 +276,20 @@ class SkippedEvent(Event[Literal["skipped"], Response]):
     """Events ``first_seq`` to ``seq`` are no longer in the log; this is what they amount to.
 
     Whoever puts the answer together from deltas replaces what he has by that of ``response``.
+
+    Attributes:
+        reset: whether one of them made the text before it void.
     """
 
     __match_args__ = ("response",)
+    reset: bool
 
-    def __new__(cls, response: Response, *, first_seq: int = 0, seq: int = 0) -> Self:
+    def __new__(
+        cls, response: Response, *, first_seq: int = 0, seq: int = 0, reset: bool = False
+    ) -> Self:
         """Make the event ``("skipped", response)``."""
-        return _restored(cls, ("skipped", response), {"seq": seq, "first_seq": first_seq})
+        extras = {"seq": seq, "first_seq": first_seq, "reset": reset}
+        return _restored(cls, ("skipped", response), extras)
 
     @property
     def response(self) -> Response:

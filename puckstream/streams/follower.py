@@ -33,16 +33,24 @@ class Follower(Actor):
 
     def __init__(
         self,
+        stream_id: str,
         callback: Callable[[Any], object],
         transform: Callable[[StreamEvent], object] | None,
     ) -> None:
         super().__init__()
+        self._stream_id = stream_id
         self._callback = callback
         self._transform = transform
 
     def on_receive(self, message: Any) -> Any:
-        """Pass one event on."""
-        event = message[2]
+        """Pass one event on; what else may come is none of the function's business."""
+        match message:
+            case ("puck_stream", self._stream_id, event):
+                return self._pass_on(event)
+            case _:
+                return None
+
+    def _pass_on(self, event: StreamEvent) -> Any:
         if event.terminal:
             # Behind this message: the end is passed on first.
             self.stop()
@@ -75,11 +83,25 @@ def follow(
     actor_class = ThreadFollower if in_thread else Follower
 
     def start() -> Reply[ActorRef[Any]]:
-        ref = lifecycle.spawn(system, actor_class, (callback, transform), {})
+        ref = lifecycle.spawn(system, actor_class, (log.id, callback, transform), {})
         feed = desk.feed(log)
         subscribed = desk.pubsub.subscribe(
             topic(log.id), ref, feed=feed, after=after, backlog=backlog
         )
+        subscribed._when_done(lambda: _settled(desk, log, ref, subscribed))
         return subscribed.map(lambda _nothing: ref)
 
     return system.perform(start)
+
+
+def _settled(desk: Desk, log: Log, ref: ActorRef[Any], subscribed: Reply[None]) -> None:
+    """Stop a follower that no event will: there is none behind where it began."""
+    try:
+        subscribed.get()
+    except BaseException:  # noqa: BLE001  # handed to whoever waits, by the reply of `follow`
+        over = True
+    else:
+        over = log.terminal is not None and ref not in desk.pubsub.subscribers(topic(log.id))
+    if over and ref.is_alive():
+        # Behind what is in its mailbox, which may be the end.
+        ref.stop(block=False)

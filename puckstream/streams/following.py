@@ -35,12 +35,13 @@ class Following(Iteration[ConversationEvent]):
     def _look(self) -> Look:
         history = self._table.history
         if self._snapshot_first:
-            self._snapshot_first = False
             return Look([SnapshotEvent(self._table.snapshot(), seq=history.last_seq)])
-        return Look(history.read(self._seq))
+        return Look(history.read(self._place()))
 
     def _hand_out(self, found: Any) -> ConversationEvent:
         event = cast("ConversationEvent", found)
+        # Not before: a step that is cancelled may have looked without handing anything out.
+        self._snapshot_first = False
         self._seq = event.seq
         self._delivered += 1
         if event.terminal:

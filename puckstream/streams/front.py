@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from puckstream.actors.feed import BACKLOG, Position, SubscriberStatistics
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
+from puckstream.errors import InvalidOption
 from puckstream.streams.client import Client
 from puckstream.streams.context import Context, Prompt
 from puckstream.streams.handler import Handler
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from puckstream.streams.stream import CancelOutcome
 
 __all__ = ["StreamFront"]
+
+# How much alike two names are that are taken for one; that of a provider's own, "stream_options"
+# for one, is further from all of these.
+_NEARLY: Final = 0.84
 
 
 class StreamFront:
@@ -52,7 +59,15 @@ class StreamFront:
         grace: float = 10.0,
         **backend_options: Any,
     ) -> Reply[Stream]:
-        """Start a stream; see `Desk.start_stream` for arguments, guarantees and exceptions."""
+        """Start a stream; see `Desk.start_stream` for arguments, guarantees and exceptions.
+
+        Raises (at once, beside those):
+            InvalidOption: for a provider's option that is nearly the name of one of these: a
+                misspelt time limit would be none.
+        """
+        for name, value in backend_options.items():
+            for meant in difflib.get_close_matches(name, _OPTIONS, n=1, cutoff=_NEARLY):
+                raise InvalidOption(name, value, f"did you mean {meant}=?")
         return self._open_desk().start_stream(
             source,
             prompt,
@@ -118,3 +133,10 @@ class StreamFront:
     def generate_id() -> str:
         """Return a new stream id: URL-safe, and not to be guessed."""
         return generate_id()
+
+
+_OPTIONS: Final = tuple(
+    name
+    for name, parameter in inspect.signature(StreamFront.start_stream).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+)

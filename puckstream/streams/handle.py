@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from puckstream.actors.feed import BACKLOG, Position, SubscriberStatistics
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
+from puckstream.actors.scheduler import CURRENT
 from puckstream.errors import InvalidOption, StreamCancelled
 from puckstream.streams.events import DoneEvent, ErrorEvent, StreamEvent
 from puckstream.streams.follower import follow
@@ -18,7 +19,7 @@ from puckstream.streams.subscription import Subscription
 
 if TYPE_CHECKING:
     from puckstream.streams.desk import Desk
-    from puckstream.streams.log import Log, TerminalEvent
+    from puckstream.streams.log import StreamRecord, TerminalEvent
     from puckstream.streams.response import Response
     from puckstream.streams.snapshot import Snapshot
     from puckstream.streams.stream import CancelOutcome
@@ -31,12 +32,13 @@ T = TypeVar("T")
 class Stream:
     """A handle on one stream; holding or dropping it does nothing to the stream."""
 
-    __slots__ = ("_desk", "_log", "id")
+    __slots__ = ("_desk", "_log", "_record", "id")
 
-    def __init__(self, desk: Desk, log: Log) -> None:
-        self.id = log.id
+    def __init__(self, desk: Desk, record: StreamRecord) -> None:
+        self.id = record.id
         self._desk = desk
-        self._log = log
+        self._record = record
+        self._log = record.log
 
     def __repr__(self) -> str:
         return f"<Stream {self.id!r}: {self._log.status}>"
@@ -137,8 +139,19 @@ class Stream:
         return self._desk.system.perform(self._desk.followers, self._log)
 
     def cancel(self, *, wait: bool = False) -> Reply[CancelOutcome]:
-        """End the stream; see `Desk.cancel`."""
-        return self._desk.cancel(self.id, wait=wait)
+        """End the stream now, ahead of whatever its actor has queued. Idempotent.
+
+        When the reply comes the terminal event is there, and no event follows it. It concerns
+        this run only, not another one of the same id; for whichever runs, see `Desk.cancel`.
+
+        Args:
+            wait: have the reply wait until the upstream connection is closed.
+
+        Returns:
+            A reply: ``"cancelled"``, ``"already_done"`` or ``"already_cancelled"``.
+        """
+        desk, record, asker = self._desk, self._record, CURRENT.get()
+        return desk.system.perform(lambda: desk.cancel_record(record, "user", asker, wait=wait))
 
     def snapshot(self) -> Reply[Snapshot]:
         """Return the stream as it stands."""
@@ -166,5 +179,6 @@ def _response_of(event: TerminalEvent) -> Response:
     if isinstance(event, DoneEvent):
         return event.response
     if isinstance(event, ErrorEvent):
-        raise event.reason
+        # One exception for all who read: it would keep the frames of each.
+        raise event.reason.with_traceback(None)
     raise StreamCancelled(event.reason, event.content)

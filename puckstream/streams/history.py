@@ -68,23 +68,27 @@ class History:
 
     def after(self, number: int) -> Sequence[Any]:
         """Return the messages of the events behind ``number``."""
-        return [conversation_message(self.id, event) for event in self._events[number:]]
+        return [conversation_message(self.id, event) for event in self.read(number)]
 
     def next(self, number: int, count: int, *, join: bool) -> tuple[Sequence[Any], int]:
         """Return the messages of events behind ``number``, and the seq of the last of them.
 
         Args:
             number: a seq that is not the last.
-            count: how many messages at most.
+            count: how many messages at most; none if nothing but a former end is left.
             join: means nothing here: every event counts.
         """
         del join
-        events = self._events[number : number + count]
+        events = self.read(number)
+        if len(events) <= count:
+            return self.after(number), self.last
+        events = events[:count]
         return [conversation_message(self.id, event) for event in events], events[-1].seq
 
     def read(self, after: int) -> list[ConversationEvent]:
-        """Return the events behind ``after``."""
-        return self._events[after:]
+        """Return the events behind ``after``, without the ends it was reopened after."""
+        end = self.terminal
+        return [event for event in self._events[after:] if event is end or not event.terminal]
 
     # -- growing
 
@@ -120,7 +124,7 @@ class History:
             self.append(partial(_turn, number, self.context[number]))
 
     def reopen(self) -> None:
-        """Go on after ``closed``."""
+        """Go on after ``closed``, which keeps its number and is not told any more."""
         self.terminal = None
 
     def on_append(self, listener: Callable[[Any], object]) -> Callable[[], None]:

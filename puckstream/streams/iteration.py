@@ -59,8 +59,8 @@ class Iteration(ABC, Generic[T_co]):
         self._seq = 0
         self._delivered = 0
         self._coalesced = 0
-        audience = log.audience
-        self._leave = None if audience is None else audience.follow(self)
+        self._leave: Callable[[], object] | None = None
+        self._count()
 
     @property
     def seq(self) -> int:
@@ -86,6 +86,13 @@ class Iteration(ABC, Generic[T_co]):
     @abstractmethod
     def _hand_out(self, found: Any) -> T_co | None:
         """Note that ``found`` is handed out, and return it, or ``None`` to go on to the next."""
+
+    def _place(self) -> int:
+        """Return the seq to go on behind. Everybody gets the end, even one numbered lower."""
+        last = self._log.last_seq
+        if self._seq > last and self._log.terminal is not None:
+            self._seq = last - 1
+        return self._seq
 
     def _is_held(self, event: StreamEvent) -> bool:
         """Whether a new ``event`` makes no difference to what there is to hand out."""
@@ -167,6 +174,15 @@ class Iteration(ABC, Generic[T_co]):
         self._ended = True
         self._read.clear()
         self._withdraw()
+        self._count_no_more()
+
+    def _count(self) -> None:
+        """Be one of those for whom the stream goes on."""
+        audience = self._log.audience
+        if audience is not None and self._leave is None and not self._ended:
+            self._leave = audience.follow(self)
+
+    def _count_no_more(self) -> None:
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()

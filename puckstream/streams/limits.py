@@ -89,12 +89,13 @@ class _Gate:
 class Ticket:
     """A stream's right to run, now or in its turn."""
 
-    __slots__ = ("_ahead", "_held", "_on_turn", "_slots")
+    __slots__ = ("_ahead", "_first", "_held", "_on_turn", "_slots")
 
-    def __init__(self, slots: Slots, gates: tuple[_Gate, ...]) -> None:
+    def __init__(self, slots: Slots, gates: tuple[_Gate, ...], *, first: bool = False) -> None:
         self._slots = slots
         self._ahead: deque[_Gate] = deque(gates)
         self._held: list[_Gate] = []
+        self._first = first
         self._on_turn: Callable[[], object] | None = None
 
     @property
@@ -119,6 +120,7 @@ class Ticket:
                 self._give_back(gate)
         if limits is None or limits.streams is None:
             return
+        self._first = False  # that was for the places it began with
         gate = self._slots._gate(key, limits)
         self._slots._check(gate)
         self._ahead.append(gate)
@@ -140,7 +142,10 @@ class Ticket:
         while self._ahead:
             gate = self._ahead[0]
             if not gate.free:
-                gate.waiting.append(self)
+                if self._first:
+                    gate.waiting.appendleft(self)
+                else:
+                    gate.waiting.append(self)
                 return
             self._take(gate)
 
@@ -179,7 +184,13 @@ class Slots:
         self._gates: dict[Hashable, _Gate] = {}
 
     def ticket(
-        self, key: Hashable, limits: Limits | None, *, counts: bool = True, assured: bool = False
+        self,
+        key: Hashable,
+        limits: Limits | None,
+        *,
+        counts: bool = True,
+        assured: bool = False,
+        first: bool = False,
     ) -> Ticket:
         """Return the ticket of a new stream, which may run or waits in line.
 
@@ -189,6 +200,7 @@ class Slots:
             counts: whether the node's limit applies.
             assured: never refuse, but let it wait, however long the line is: for one that takes
                 the place of another which has yet to leave it.
+            first: where it has to wait, it does so ahead of the others.
 
         Raises:
             TooManyStreams: if there is no room, neither to run nor to wait; nothing is changed.
@@ -199,9 +211,15 @@ class Slots:
         if counts and self._node.limits.streams is not None:
             gates.append(self._node)
         if not assured:
-            for gate in gates:
-                self._check(gate)
-        ticket = Ticket(self, tuple(gates))
+            try:
+                for gate in gates:
+                    self._check(gate)
+            except TooManyStreams:
+                # The client's may be there for this one only.
+                for gate in gates:
+                    self._forget(gate)
+                raise
+        ticket = Ticket(self, tuple(gates), first=first)
         ticket._advance()
         return ticket
 

@@ -31,6 +31,7 @@ from puckstream.streams.events import (
     CancelledEvent,
     CancelReason,
     ChunkEvent,
+    ContentEvent,
     DoneEvent,
     ErrorEvent,
     Event,
@@ -89,6 +90,7 @@ class Log:
         "_listeners",
         "_model",
         "_on_end",
+        "_reset_at",
         "_telling",
         "_untold",
         "audience",
@@ -124,6 +126,7 @@ class Log:
         # A chunk, or the event of anything else; its seq is its number.
         self._entries = Entries(max_bytes)
         self._end_size = 0
+        self._reset_at = 0  # the number of the last event that made the text before it void
         self._keys = 0
         self._listeners: dict[int, tuple[int, Listener]] = {}
         self._on_end: dict[int, Callable[[TerminalEvent], object]] = {}
@@ -299,7 +302,21 @@ class Log:
         if after >= self._entries.dropped:
             return None
         last = self.last_seq - (self.terminal is not None)
-        return SkippedEvent(self._answer.build(), first_seq=after + 1, seq=last)
+        reset = after < self._reset_at <= last
+        return SkippedEvent(self._answer.build(), first_seq=after + 1, seq=last, reset=reset)
+
+    def text_length(self, seq: int) -> int:
+        """Return how many characters of the present text there were at ``seq``.
+
+        0 if that is not known any more, or the content is no text. Takes time for what is behind.
+        """
+        content = self.content
+        if not isinstance(content, str) or seq < max(self._reset_at, self._entries.dropped):
+            return 0
+        events = self.joined(seq)
+        return len(content) - sum(
+            len(event.chunk.content) for event in events if isinstance(event, ContentEvent)
+        )
 
     def snapshot(self, now: float) -> Snapshot:
         """Return the stream as it stands at ``now``, in the clock's seconds."""
@@ -369,6 +386,7 @@ class Log:
         elif isinstance(event, RetryingEvent):
             if event.info.reset:
                 self._answer.reset()
+                self._reset_at = event.seq
         elif isinstance(event, DoneEvent):
             self.status, self.terminal = "done", event
             self._end_size = weigh(event.response.content) + weigh(tuple(event.context))

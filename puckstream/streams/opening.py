@@ -7,7 +7,7 @@ it, so that of many who start one id at once exactly one finds it free.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from puckstream.actors import lifecycle
 from puckstream.actors.ref import ActorRef
@@ -21,6 +21,7 @@ from puckstream.errors import (
 )
 from puckstream.streams.audience import Audience
 from puckstream.streams.family import Family, has_ended
+from puckstream.streams.follower import Follower
 from puckstream.streams.handle import Stream
 from puckstream.streams.handler import HandlerActor
 from puckstream.streams.limits import Limits, Slots, Ticket
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from puckstream.streams.desk import Desk
 
 __all__ = ["Opening"]
+
+# The actors that only call the application's functions, which know nothing of messages.
+_CALLING: Final = (StreamActor, Follower, HandlerActor)
 
 
 class Opening:
@@ -60,7 +64,12 @@ class Opening:
         self._pending: dict[str, dict[Reply[Stream], bool]] = {}
 
     def start(
-        self, order: Order, *, forbidden: bool = False, replaces: bool = False
+        self,
+        order: Order,
+        *,
+        forbidden: bool = False,
+        replaces: bool = False,
+        first: bool = False,
     ) -> Reply[Stream]:
         """Start a stream; see `Desk.start_stream`.
 
@@ -68,6 +77,7 @@ class Opening:
             order: what was asked for.
             forbidden: it was cancelled meanwhile, and ends before anybody is contacted.
             replaces: it takes the place of one that has ended for it.
+            first: and that one was ahead of any line.
 
         Raises:
             StreamRunning: if one of that id is running, and the order says so.
@@ -85,17 +95,24 @@ class Opening:
             if order.if_running == "error" or forbidden:
                 raise StreamRunning(stream_id)
             if order.if_running == "join":
-                return self._with_subscriber(running.log, self._subscriber(order))
-            return self._replace(running, order)
+                return self._with_subscriber(running, self._subscriber(order))
+            return self._replace(running, order, ahead=first)
         if order.owner is not None and not order.owner.is_alive():
             msg = f"{order.owner} has ended and cannot own the stream {stream_id!r}"
             raise ActorDead(msg)
         forbidden = desk.shelf.take_tombstone(stream_id, desk.now()) or forbidden
         ticket = Ticket(self.slots, ())
         if not forbidden:
-            first = order.sources[0]
-            ticket = self.slots.ticket(first.key, first.limits, counts=not nested, assured=replaces)
-        log = Log(stream_id, desk.now(), max_bytes=desk.shelf.log_bytes)
+            source = order.sources[0]
+            ticket = self.slots.ticket(
+                source.key, source.limits, counts=not nested, assured=replaces, first=first
+            )
+        log = Log(
+            stream_id,
+            desk.now(),
+            input_chars=order.sources[0].input_chars,
+            max_bytes=desk.shelf.log_bytes,
+        )
         record = StreamRecord(log, starter=caller)
         desk.shelf.add(record)
         record.log.on_end(lambda _event: _release(record, ticket))
@@ -110,7 +127,7 @@ class Opening:
             if order.owner is not None:
                 self.family.adopt(order.owner, record)
             return self._launch(order, record, ticket)
-        return self._with_subscriber(record.log, self._subscriber(order))
+        return self._with_subscriber(record, self._subscriber(order))
 
     def _launch(self, order: Order, record: StreamRecord, ticket: Ticket) -> Reply[Stream]:
         """Have the supervisor start the actor."""
@@ -141,7 +158,7 @@ class Opening:
             except BaseException as error:  # noqa: BLE001  # the supervisor failed at the start
                 what = f"{type(error).__name__}: {error}"
                 desk.end(record, StreamError("crashed", f"the stream was not started: {what}"))
-            handle = self._with_subscriber(record.log, self._subscriber(order))
+            handle = self._with_subscriber(record, self._subscriber(order))
             handle._when_done(lambda: _pass(handle, opened))
 
         started._when_done(go_on)
@@ -177,18 +194,20 @@ class Opening:
             )
             log.audience.open()
 
-    def _replace(self, running: StreamRecord, order: Order) -> Reply[Stream]:
+    def _replace(self, running: StreamRecord, order: Order, *, ahead: bool) -> Reply[Stream]:
         """Cancel a running stream, and start the next when its terminal event is there."""
         stream_id, system = order.stream_id, self._desk.system
         started: Reply[Stream] = Reply()
         pending = self._pending.setdefault(stream_id, {})
         pending[started] = False
+        # A stream that has not begun may be ahead of the line for the one it has replaced.
+        first = ahead or running.log.last_seq > 0
 
         def go_on() -> None:
             forbidden = pending.pop(started)
             if not pending and self._pending.get(stream_id) is pending:
                 del self._pending[stream_id]
-            start = partial(self.start, order, forbidden=forbidden, replaces=True)
+            start = partial(self.start, order, forbidden=forbidden, replaces=True, first=first)
             following: Reply[Stream] = system.perform(start)
             following._when_done(lambda: _pass(following, started))
 
@@ -215,14 +234,16 @@ class Opening:
         caller = order.caller
         if caller is None or not order.subscribe or not caller.is_alive():
             return None
-        # A stream has no use for the events of another.
-        return None if issubclass(caller.actor_class, StreamActor) else caller
+        # A stream has no use for the events of another, nor a function called with events.
+        return None if issubclass(caller.actor_class, _CALLING) else caller
 
-    def _with_subscriber(self, log: Log, subscriber: ActorRef[Any] | None) -> Reply[Stream]:
-        desk = self._desk
+    def _with_subscriber(
+        self, record: StreamRecord, subscriber: ActorRef[Any] | None
+    ) -> Reply[Stream]:
+        desk, log = self._desk, record.log
         handle: Reply[Stream] = Reply()
         if subscriber is None:
-            handle._resolve(Stream(desk, log))
+            handle._resolve(Stream(desk, record))
             return handle
         subscribed = desk.pubsub.subscribe(topic(log.id), subscriber, feed=desk.feed(log))
 
@@ -234,7 +255,7 @@ class Opening:
             except BaseException as error:  # noqa: BLE001  # handed to whoever waits
                 handle._reject(error)
                 return
-            handle._resolve(Stream(desk, log))
+            handle._resolve(Stream(desk, record))
 
         subscribed._when_done(done)
         return handle

@@ -64,17 +64,16 @@ class ProgressReports(Iteration[Progress]):
         super().__init__(system, log)
         self._interval = interval
         self._reported_at = -math.inf
-        self._reported = 0
 
     def _look(self) -> Look:
         log, now = self._log, self._system.clock.now()
-        if log.last_seq == self._reported:
+        if log.last_seq == self._seq:
             return Look()
         left = self._reported_at + self._interval - now
         if left > 0 and log.terminal is None:
             return Look(pause=left)
-        self._reported_at, self._reported = now, log.last_seq
-        return Look([self._report(log, log.last_at if log.terminal is not None else now)])
+        report = self._report(log, log.last_at if log.terminal is not None else now)
+        return Look([(now, report)])
 
     def _is_held(self, event: object) -> bool:
         del event
@@ -92,7 +91,9 @@ class ProgressReports(Iteration[Progress]):
         )
 
     def _hand_out(self, found: Any) -> Progress:
-        report: Progress = found
+        report: Progress
+        # Not before: a step that is cancelled may have looked without handing anything out.
+        self._reported_at, report = found
         self._coalesced += report.seq - self._seq - 1
         self._delivered += 1
         self._seq = report.seq

@@ -85,6 +85,11 @@ class Source(Protocol):
         """Where it is, as far as it says; for telemetry."""
         ...
 
+    @property
+    def input_chars(self) -> int | None:
+        """How many characters of text it sends, for estimated usage; ``None`` if it cannot say."""
+        ...
+
     async def run(self, run: Run) -> Done | None:
         """Emit every chunk, in order, and return.
 
@@ -110,14 +115,16 @@ class ClientSource:
         base_url = getattr(client.backend, "base_url", None)
         self.base_url = base_url if isinstance(base_url, str) else None
         self._backend = client.backend
-        self._request = Request(self.context.to_messages(client.system_prompt), options)
+        messages = self.context.to_messages(client.system_prompt)
+        self.input_chars = sum(_text_chars(message.get("content")) for message in messages)
+        self._request = Request(messages, options)
 
     async def run(self, run: Run) -> None:
         """Send the request and emit the answer."""
         emit = run.emit
         async with self._backend.open(self._request, run.resources) as chunks:
             async for chunk in chunks:
-                emit(chunk)
+                emit(chunk if type(chunk) is Chunk else _as_chunk(chunk, "backend"))
 
 
 class FunctionSource:
@@ -129,6 +136,7 @@ class FunctionSource:
         self.key = None
         self.limits = None
         self.base_url = None
+        self.input_chars = None
         self._function = function
 
     async def run(self, run: Run) -> Done | None:
@@ -170,6 +178,17 @@ class FunctionSource:
         return _checked_result(result, emit)
 
 
+def _text_chars(content: object) -> int:
+    if isinstance(content, str):
+        return len(content)
+    if isinstance(content, Mapping):
+        # Images and the like are not billed by the length of what encodes them.
+        return _text_chars(cast("Mapping[str, object]", content).get("text"))
+    if isinstance(content, list | tuple):
+        return sum(map(_text_chars, cast("Sequence[object]", content)))
+    return 0
+
+
 async def _iterate(chunks: AsyncGenerator[Any, None], emit: Emit) -> None:
     count = 0
     try:
@@ -199,7 +218,7 @@ def _emitter(run: Run) -> Emit:
             # A CancelledError is no Exception: 'except Exception' in the function lets it by.
             raise asyncio.CancelledError
         if type(item) is not Chunk:
-            item = Chunk("content", item) if type(item) is str else _as_chunk(item)
+            item = Chunk("content", item) if type(item) is str else _as_chunk(item, "function")
         try:
             tell(item)
         except (ActorDead, NodeNotRunning):
@@ -208,13 +227,13 @@ def _emitter(run: Run) -> Emit:
     return emit
 
 
-def _as_chunk(item: Any) -> Chunk:
+def _as_chunk(item: Any, whose: str) -> Chunk:
     if isinstance(item, str):
         return Chunk("content", item)
     if isinstance(item, Chunk):  # a subclass, whose further fields nobody would know
         return Chunk(item.type, item.content, item.metadata)
     problem = f"emitted {type(item).__name__}; emit text or a puckstream Chunk"
-    raise _off_protocol(problem)
+    raise _off_protocol(problem, whose)
 
 
 def _checked_result(result: Any, emit: Emit) -> Done | None:
@@ -233,8 +252,8 @@ def _checked_result(result: Any, emit: Emit) -> Done | None:
     return result
 
 
-def _off_protocol(what: str) -> StreamError:
-    return StreamError("protocol", f"the stream's function {what}")
+def _off_protocol(what: str, whose: str = "function") -> StreamError:
+    return StreamError("protocol", f"the stream's {whose} {what}")
 
 
 def as_sources(

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+from puckstream.actors._pykka import AskTimeout
 from puckstream.actors.feed import BACKLOG, Position
 from puckstream.actors.pubsub import check_position
 from puckstream.actors.reply import Reply
-from puckstream.errors import InvalidOption, StreamCancelled
+from puckstream.errors import InvalidOption, NodeNotRunning, StreamCancelled
 from puckstream.streams.coalesce import Seam, seam
 from puckstream.streams.events import (
     CancelledEvent,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Subscription"]
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -39,7 +41,8 @@ class Subscription(Iteration[T_co]):
     Best used as a context manager, though one that is simply dropped holds nothing up either.
 
     Args:
-        after: begin behind this seq (0 is the start), or ``"now"``.
+        after: begin behind this seq (0 is the start), or ``"now"``. Where the stream ends before it
+            has come that far, its terminal event is handed out all the same.
         transform: called with every event where it is handed out; what it returns is handed out
             in its place, ``None`` drops it. What it raises goes to who iterates.
         backlog: how many events may wait one by one. Who lags further behind gets adjacent deltas
@@ -125,9 +128,14 @@ class Subscription(Iteration[T_co]):
         """
         if self._transform is not None:
             raise InvalidOption("transform", self._transform, "text() is a transformation itself")
+        pieces = _Text()
         text: Subscription[str] = Subscription(
-            self._system, self._log, self._seq, transform=_Text(), backlog=self._backlog
+            self._system, self._log, self._seq, transform=pieces, backlog=self._backlog
         )
+        try:
+            self._system.run_on_loop(pieces.begin, self._log, self._seq)
+        except NodeNotRunning:
+            pieces.begin(self._log, self._seq)  # the log changes no more
         text._interval, text._chars = self._interval, self._chars
         return text
 
@@ -136,24 +144,38 @@ class Subscription(Iteration[T_co]):
     def collect(self) -> Reply[list[T_co]]:
         """Return a reply with everything that is left to hand out, settled at the stream's end.
 
-        The subscription is over then. It keeps nothing in the meantime but its position.
+        The subscription is over then. It keeps nothing in the meantime but its position. The
+        ``transform`` is called on the node's loop, wherever this is called: it must not block.
+        Whoever gives up waiting, by a timeout or a cancel, has left the stream until he waits
+        again.
 
         Raises (when awaited):
             Exception: what the ``transform`` raises.
         """
-        return when_ended(self._system, self._log).map(lambda _end: self._all())
+        found = when_ended(self._system, self._log).map(lambda _end: self._all())
+        collected: _Collected[list[T_co]] = _Collected()
+        collected._came, collected._gone = self._count, self._count_no_more
+
+        def settle() -> None:
+            try:
+                collected._resolve(found.get())
+            except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+                collected._reject(error)
+
+        found._when_done(settle)
+        return collected
 
     def _all(self) -> list[T_co]:
         if self._ended:
             return []
         self._read.clear()
-        items = [self._hand_out(event) for event in self._log.read(self._seq)]
+        items = [self._hand_out(event) for event in self._log.read(self._place())]
         return [item for item in items if item is not None]
 
     # -- on the loop
 
     def _look(self) -> Look:
-        log, seq = self._log, self._seq
+        log, seq = self._log, self._place()
         lag = log.last_seq - seq
         self._held = None
         if lag <= 0:
@@ -204,11 +226,39 @@ class Subscription(Iteration[T_co]):
         return transform(found)
 
 
+class _Collected(Reply[T]):
+    """A reply for which the stream goes on, unless all who waited for it have given up."""
+
+    _came: Callable[[], object]
+    _gone: Callable[[], object]
+
+    def _when_done(self, waiter: Callable[[], object]) -> None:
+        self._came()
+        super()._when_done(waiter)
+
+    def _forget(self, waiter: Callable[[], object]) -> None:
+        super()._forget(waiter)
+        if not self.done and not self._waiters:
+            self._gone()
+
+    def get(self, *, timeout: float | None = None) -> T:
+        try:
+            return super().get(timeout=timeout)
+        except AskTimeout:
+            if not self.done:
+                self._gone()
+            raise
+
+
 class _Text:
     """Turns events into pieces of text, and the end of a stream without an answer into an error."""
 
     def __init__(self) -> None:
         self._chars = 0
+
+    def begin(self, log: Log, seq: int) -> None:
+        """Begin behind ``seq``: what there was before is not handed out."""
+        self._chars = log.text_length(seq)
 
     def __call__(self, event: StreamEvent) -> str | None:
         match event:
@@ -216,15 +266,20 @@ class _Text:
                 content = event.chunk.content
                 return self._counted(content) if isinstance(content, str) else None
             case SkippedEvent(response):
+                if not isinstance(response.content, str):
+                    return None
+                if event.reset:
+                    self._chars = 0
                 # What was there before this piece has been handed out already.
-                return self._counted(response.text[self._chars :])
+                return self._counted(response.content[self._chars :])
             case RetryingEvent(info):
                 if info.reset:
                     self._chars = 0
             case DoneEvent(response) if not isinstance(response.content, str):
                 return response.text
             case ErrorEvent(reason):
-                raise reason
+                # Always the same one: it must not collect the tracebacks of all who read it.
+                raise reason.with_traceback(None)
             case CancelledEvent(content):
                 raise StreamCancelled(event.reason, content)
             case _:

@@ -119,6 +119,7 @@ class DynamicSupervisor(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Serve exits, retries and admin calls."""
+        self._staff.calm()
         if type(message) is handle.StartChild:
             return self._start_child(message.spec)
         if type(message) is Exit:

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeGuard
 
-from puckstream.actors._pykka import Stop
-from puckstream.actors.mailbox import Request
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
-from puckstream.actors.signals import ParentExit
 from puckstream.errors import InvalidOption, InvalidSpec
 from puckstream.supervision.child import ChildSpec, as_child_spec
 from puckstream.supervision.place import ChildRow, Counts
+from puckstream.supervision.staff import is_end
 from puckstream.supervision.survey import survey
 from puckstream.supervision.tree import Tree
 
@@ -97,8 +95,7 @@ class _AnySupervisorRef(ActorRef[Any]):
     __slots__ = ()
 
     def _deliver(self, message: Any) -> bool:
-        asked = message.message if type(message) is Request else message
-        if type(asked) is ParentExit or type(asked) is Stop:
+        if is_end(message):
             # It may be waiting for a child that never starts, and would not look at its mailbox.
             actor = self._actor
             if actor is not None:

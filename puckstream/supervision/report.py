@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from puckstream.actors.crash_report import path_of
+from puckstream.actors.crash_report import harmless, path_of
 from puckstream.actors.ref import ActorRef
-from puckstream.actors.signals import Crash, ExitReason
+from puckstream.actors.signals import Crash, ExitReason, text_of
 from puckstream.supervision.action import Report
 from puckstream.supervision.child import Flags
 
@@ -32,6 +32,13 @@ def log_report(
     level = level_of(report)
     if not logger.isEnabledFor(level):
         return
+    with harmless(f"the end of child {text_of(report.id)}"):
+        _log(supervisor, report, flags, level)
+
+
+def _log(
+    supervisor: ActorRef[Any], report: Report[Any, ExitReason], flags: Flags, level: int
+) -> None:
     reason, restarts = report.reason, report.restarts
     said = report.kind.replace("_", " ")
     if report.kind == "reached_max_restart_intensity":

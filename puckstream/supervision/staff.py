@@ -12,19 +12,29 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from puckstream.actors import lifecycle, links
+from puckstream.actors._pykka import Stop
 from puckstream.actors.actor import Actor
+from puckstream.actors.mailbox import Request
 from puckstream.actors.ref import ActorRef
 from puckstream.actors.reply import Reply
-from puckstream.actors.signals import KILL, KILLED, SHUTDOWN, Crash, ExitReason, TimedOut
+from puckstream.actors.signals import (
+    KILL,
+    KILLED,
+    SHUTDOWN,
+    Crash,
+    ExitReason,
+    ParentExit,
+    TimedOut,
+)
 from puckstream.actors.start import limit_start
 from puckstream.actors.state import DEAD, EXITING
-from puckstream.errors import NameTaken, PuckstreamError, Refuse, StartFailed, StartTimeout
+from puckstream.errors import NameTaken, Refuse, StartFailed, StartTimeout
 from puckstream.supervision.child import ChildSpec, Ignore, Shutdown
 
 if TYPE_CHECKING:
     from puckstream.actors.scheduler import Scheduler
 
-__all__ = ["Staff", "StartContext", "Started", "reason_of", "refusal_of"]
+__all__ = ["Staff", "StartContext", "Started", "is_end", "reason_of", "refusal_of"]
 
 
 class StartContext(NamedTuple):
@@ -79,7 +89,7 @@ class Staff:
             )
             extra = ref._extra
             if extra is not None and extra.started is not None:
-                return self._finish_start(spec, Started(ref, ref))
+                return self._finish_start(spec, Started(ref, ref), spec.start_timeout)
             if ref._state >= EXITING:
                 raise StartFailed(spec.id, ref._reason)
             return Started(ref, ref)
@@ -95,12 +105,24 @@ class Staff:
         if self._interrupt is not None:
             self._interrupt()
 
-    async def _finish_start(self, spec: ChildSpec, started: Started) -> Started:
+    def calm(self) -> None:
+        """Wait for starts again, unless an end that was asked for is still to be decided on.
+
+        Called with every message: a supervisor's ``on_parent_exit`` may have refused.
+        """
+        if self._hurried:
+            extra = self._supervisor._extra
+            queued = (*(self._supervisor._box or ()), *(extra.control or () if extra else ()))
+            self._hurried = any(map(is_end, queued))
+
+    async def _finish_start(
+        self, spec: ChildSpec, started: Started, seconds: float | None
+    ) -> Started:
         ref = started.ref
         handshake = None if ref._extra is None else ref._extra.started
         if handshake is not None:
-            if spec.start_timeout is not None:
-                limit_start(ref, spec.start_timeout)
+            if seconds is not None:
+                limit_start(ref, seconds)
             self._let_interrupt(lambda: self.stop(ref, spec.shutdown))
             try:
                 await handshake
@@ -112,6 +134,7 @@ class Staff:
 
     async def _start_by_function(self, spec: ChildSpec) -> Outcome:
         spawned: list[ActorRef[Any]] = []
+        begun = self._system.clock.now()
 
         def spawn(actor_class: type[Actor], *args: Any, **kwargs: Any) -> Reply[ActorRef[Any]]:
             return self._spawn(spawned, actor_class, args, kwargs)
@@ -122,7 +145,7 @@ class Staff:
             )
             if inspect.isawaitable(result):
                 result = await self._unless_hurried(spec, result)
-            return await self._accept(spec, result, spawned)
+            return await self._accept(spec, result, spawned, begun)
         except BaseException as error:
             for ref in spawned:
                 self._discard(ref)
@@ -130,7 +153,9 @@ class Staff:
                 raise
             raise _failure(spec, error) from error
 
-    async def _accept(self, spec: ChildSpec, result: Any, spawned: list[ActorRef[Any]]) -> Outcome:
+    async def _accept(
+        self, spec: ChildSpec, result: Any, spawned: list[ActorRef[Any]], begun: float
+    ) -> Outcome:
         if isinstance(result, Ignore):
             return result
         ref = _ref_in(result)
@@ -141,16 +166,24 @@ class Staff:
             # It would be taken from a supervisor that goes on counting on it.
             msg = f"child {spec.id!r}: its start function returned {ref}, somebody's child already"
             raise TypeError(msg)
+        if ref._system is not self._system:
+            msg = f"child {spec.id!r}: its start function returned {ref}, an actor of another node"
+            raise TypeError(msg)
+        names = self._system.names
+        # First: an actor that somebody else has started must not suffer from a taken name.
+        if spec.name is not None and names is not None:
+            names.claim(spec.name, ref)
         if ref._state != DEAD:
             links.adopt(self._supervisor, ref)
-        names = self._system.names
-        if spec.name is not None and names is not None:
-            try:
-                names.claim(spec.name, ref)
-            except PuckstreamError:
-                self._discard(ref)
+        limit = spec.start_timeout
+        left = None if limit is None else max(begun + limit - self._system.clock.now(), 0.0)
+        try:
+            return await self._finish_start(spec, Started(ref, result), left)
+        except StartTimeout as error:
+            if limit is None:
                 raise
-        return await self._finish_start(spec, Started(ref, result))
+            # It is the whole start that had so long.
+            raise StartTimeout(spec.id, TimedOut(limit), limit) from error
 
     def _spawn(
         self,
@@ -239,6 +272,12 @@ class Staff:
         ref._on_death(dead)
         links.shut_down(ref, SHUTDOWN)
         return down
+
+
+def is_end(message: Any) -> bool:
+    """Whether ``message``, or the request it is, asks a supervisor to end."""
+    asked = message.message if type(message) is Request else message
+    return type(asked) is ParentExit or type(asked) is Stop
 
 
 def reason_of(error: StartFailed) -> ExitReason:

@@ -135,6 +135,7 @@ class Supervisor(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Serve exits, retries and admin calls."""
+        self._staff.calm()
         if type(message) is Exit:
             if message.ref is None:
                 return None

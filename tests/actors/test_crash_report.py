@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -198,3 +199,85 @@ async def test_nothing_is_formatted_when_nobody_reads_it(
         (await e.spawn(Clumsy)).tell(ValueError())
         await e.settle()
     assert crashes(caplog) == []
+
+
+class Unspeakable(Exception):
+    """An error whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Broken(logging.Handler):
+    """A handler of an application's that fails."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise OSError(record.levelname)
+
+
+async def test_an_error_without_a_text_ends_its_actor_like_any_other(
+    kind: AnyKind, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with puck.Node([puck.child(kind, id="w", name="w")], clock=VirtualClock()) as node:
+        first = node.whereis("w")
+        assert first is not None
+        with pytest.raises(Unspeakable):
+            await first.call(Unspeakable())
+        assert (await first.wait_stopped()).expected is False
+        assert await node.wait_registered("w") is not first
+    assert "whose text raises RuntimeError" in crashes(caplog)[0].reason
+
+
+async def test_a_start_that_fails_without_a_text_is_told_to_the_starter(
+    engine: AnyEngine,
+) -> None:
+    class Never(puck.Actor):
+        def on_start(self) -> None:
+            raise Unspeakable
+
+    class NeverLater(puck.Actor):
+        async def on_start(self) -> None:
+            raise Unspeakable
+
+    async with engine() as e:
+        for actor_class in (Never, NeverLater):
+            with pytest.raises(puck.StartFailed, match="whose text raises"):
+                await e.spawn(actor_class)
+        assert e.system.actors == {}
+
+
+async def test_a_log_handler_that_raises_disturbs_neither_the_end_nor_the_restart(
+    kind: AnyKind, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = Broken()
+    logger = logging.getLogger("puckstream")
+    logger.addHandler(broken)
+    try:
+        async with puck.Node([puck.child(kind, id="w", name="w")], clock=VirtualClock()) as node:
+            first = node.whereis("w")
+            assert first is not None
+            first.tell(ValueError("no"))
+            await first.wait_stopped()
+            assert await node.wait_registered("w") is not first
+    finally:
+        logger.removeHandler(broken)
+    assert "could not be logged: ERROR" in capsys.readouterr().err
+
+
+async def test_a_message_whose_handler_has_suspended_is_in_the_report(
+    engine: AnyEngine, doer: AnyKind, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(_actor: Any) -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    async with engine() as e:
+        for step in (
+            lambda ref: ref.tell(fails),
+            lambda ref: ref.tell(lambda actor: actor.continue_with(fails)),
+            lambda ref: ref.ask(fails, block=False),
+        ):
+            ref = await e.spawn(doer)
+            step(ref)
+            await ref.wait_stopped()
+    assert ["fails" in record.last_message for record in crashes(caplog)] == [True] * 3

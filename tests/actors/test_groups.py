@@ -398,14 +398,15 @@ async def test_other_nodes_can_be_told_of_every_local_change(place: Stage) -> No
         ]
 
 
+@pytest.mark.parametrize("error", [OSError, asyncio.CancelledError, SystemExit])
 async def test_a_failure_to_tell_other_nodes_is_logged_and_changes_nothing(
-    place: Stage, caplog: pytest.LogCaptureFixture
+    place: Stage, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     """S75."""
     async with place() as here:
 
         def fail(_change: LocalChange) -> None:
-            raise OSError
+            raise error
 
         groups, a = Groups(system=here.system, on_local_change=fail), here.member()
         await groups.join("g", a)

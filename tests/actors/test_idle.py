@@ -158,3 +158,45 @@ async def test_what_is_no_time_is_refused(engine: AnyEngine, doer: AnyKind, seco
         ref = await e.spawn(doer)
         with pytest.raises(InvalidOption, match="seconds"):
             await ref.call(lambda actor: actor.set_idle_timeout(seconds, "idle"))
+
+
+@pytest.mark.parametrize("then", [None, 5.0])
+async def test_one_that_is_due_but_not_taken_up_is_taken_back(
+    engine: AnyEngine, doer: AnyKind, door: Door, then: float | None
+) -> None:
+    """By ``None`` as by a new one; what others have sent stays, were it the same object."""
+
+    async def busy(actor: Any) -> None:
+        actor.set_idle_timeout(1, "idle")
+        await door.wait()
+        actor.set_idle_timeout(then, "later")
+
+    async with engine() as e:
+        ref = await e.spawn(doer)
+        ref.tell(busy)
+        await door.reached
+        await e.clock.elapse(2)
+        assert ref.mailbox_length == 1
+        door.open()
+        await e.settle()
+        assert ref._actor.heard == []
+        await e.clock.elapse(10)
+        assert ref._actor.heard == ([] if then is None else ["later"])
+
+
+async def test_taking_it_back_leaves_the_same_message_of_another_sender(
+    engine: AnyEngine, doer: AnyKind, door: Door
+) -> None:
+    async def busy(actor: Any) -> None:
+        actor.set_idle_timeout(1, "idle")
+        await door.wait()
+        actor.set_idle_timeout(None)
+
+    async with engine() as e:
+        ref = await e.spawn(doer)
+        ref.tell(busy)
+        await door.reached
+        await e.clock.elapse(2)
+        ref.tell("idle")
+        door.open()
+        assert await heard(ref) == ["idle"]

@@ -13,6 +13,7 @@ import pytest
 
 from puckstream.actors.actor import Actor
 from puckstream.actors.inspector import Inspector
+from puckstream.actors.reply import Reply
 from puckstream.node import Node
 from puckstream.supervision.child import child
 from puckstream.supervision.supervisor import Supervisor
@@ -240,3 +241,21 @@ async def test_a_deep_stack_is_shown_as_far_as_it_is_read(
         assert len(look(ref).stack) == min(depth + 2, 50)
         door.open()
         await ref.call("done")
+
+
+async def test_code_that_the_engine_calls_back_is_shown_with_what_led_there(
+    engine: AnyEngine, thread_doer: AnyKind, door: Door
+) -> None:
+    async with engine() as e:
+        ref = await e.spawn(thread_doer)
+        settled: Reply[None] = Reply()
+        settled._resolve(None)
+
+        def led_here(_actor: Any) -> None:
+            settled._when_done(door.block)
+
+        ref.tell(led_here)
+        await door.reached
+        stack = [line.rsplit(".", maxsplit=1)[-1] for line in look(ref).stack]
+        assert stack.index("led_here") < stack.index("block")
+        door.open()

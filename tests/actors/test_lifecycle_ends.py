@@ -11,8 +11,8 @@ import pytest
 
 from puckstream.actors import lifecycle
 from puckstream.actors.actor import Actor
-from puckstream.actors.signals import KILLED, SHUTDOWN, Custom
-from puckstream.errors import ActorDead, CallTimeout, StartFailed
+from puckstream.actors.signals import KILLED, SHUTDOWN, Custom, ExitReason
+from puckstream.errors import ActorDead, CallingSelf, StartFailed
 
 if TYPE_CHECKING:
     from tests.actors.conftest import Doer, Door, Engine, Threads
@@ -334,14 +334,52 @@ async def test_a_name_is_free_before_the_starter_learns_of_the_failure() -> None
         assert lifecycle.spawn(system, Actor, (), {}, name="name") is node.whereis("name")
 
 
-async def test_an_actor_waiting_for_itself_in_on_start_times_out(engine: AnyEngine) -> None:
+@pytest.mark.parametrize("control", [False, True])
+async def test_an_actor_that_would_wait_for_itself_in_on_start_is_refused(
+    engine: AnyEngine, control: bool
+) -> None:
     class Confused(Actor):
         async def on_start(self) -> None:
-            await self.actor_ref.call("me", timeout=2.0)
+            await self.actor_ref.call("me", control=control)
 
     async with engine() as e:
-        starting = e.spawn(Confused)
-        await e.clock.elapse(2.0)
         with pytest.raises(StartFailed) as caught:
-            await starting
-        assert isinstance(caught.value.__cause__, CallTimeout)
+            await e.spawn(Confused)
+        assert isinstance(caught.value.__cause__, CallingSelf)
+
+
+@pytest.mark.parametrize("reason", ["shutdown", "boom", "kill"])
+async def test_a_constructor_that_ends_its_actor_is_told_by_return_and_to_nobody_else(
+    engine: AnyEngine, doer: AnyKind, reason: str
+) -> None:
+    class Stillborn(Actor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.exit(reason)
+
+    async with engine() as e:
+        parent, starter = await e.spawn(doer), await e.spawn(doer)
+        why = KILLED if reason == "kill" else ExitReason.of(reason)
+        with pytest.raises(StartFailed) as caught:
+            lifecycle.spawn(e.system, Stillborn, (), {}, parent=parent, starter=starter)
+        assert caught.value.reason == why
+        await e.settle()
+        assert parent.is_alive()
+        assert starter.is_alive()
+        for ref in (parent, starter):
+            assert not (ref._extra and ref._extra.links)
+
+
+async def test_an_error_in_on_start_after_an_exit_leaves_the_signal_as_the_reason(
+    engine: AnyEngine,
+) -> None:
+    class Wavering(Actor):
+        def on_start(self) -> None:
+            self.exit("boom")
+            raise ZeroDivisionError
+
+    async with engine() as e:
+        with pytest.raises(StartFailed) as caught:
+            await e.spawn(Wavering)
+        assert caught.value.reason == ExitReason.of("boom")
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)

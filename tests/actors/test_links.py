@@ -23,7 +23,7 @@ from puckstream.actors.signals import (
     Exit,
     Shutdown,
 )
-from puckstream.errors import ActorDead, NotInActor, StartFailed
+from puckstream.errors import ActorDead, InvalidOption, NotInActor, StartFailed
 
 if TYPE_CHECKING:
     from puckstream.actors.ref import ActorRef
@@ -362,3 +362,24 @@ async def test_a_linked_start_links_from_the_first_moment(engine: AnyEngine, kin
         started = await (await ref.call(lambda actor: [actor.spawn(kind, link=True)]))[0]
         started.kill()
         assert await ref.wait_stopped() == KILLED
+
+
+async def test_nothing_is_watched_or_linked_across_nodes_but_refused_in_the_caller(
+    engine: AnyEngine, kind: AnyKind
+) -> None:
+    """Each node has a thread of its own, and a signal would come on the wrong one."""
+    async with engine() as e, engine() as other:
+        ref, stranger = await e.spawn(kind), await other.spawn(kind)
+
+        def refused(actor: Any) -> list[Any]:
+            errors = []
+            for use in (actor.monitor, actor.link):
+                with pytest.raises(InvalidOption, match="of the same node") as raised:
+                    use(stranger)
+                errors.append(raised.value.value)
+            return errors
+
+        assert await ref.call(refused) == [stranger, stranger]
+        stranger.kill()
+        await stranger.wait_stopped()
+        assert await kept(ref) == []

@@ -208,7 +208,7 @@ async def test_nothing_is_granted_to_the_dead_while_they_leave() -> None:
             ref = await here.node.spawn(TwoThreads)
             for count, name in enumerate(("first", "second"), start=1):
                 ref.tell(name)
-                while here.waiting < count:
+                while here.waiting < count or not entered:
                     await asyncio.sleep(0)
             await here.lockers("next")
             ref.kill()

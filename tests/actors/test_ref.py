@@ -409,3 +409,49 @@ async def test_a_thread_actor_answers_in_its_own_thread(engine: AnyEngine) -> No
         ref = await e.spawn(Where)
         await ref.call("first")
         assert await ref.call("second") != threading.get_ident()
+
+
+async def test_stopping_what_is_stopping_is_answered_when_it_is_down(
+    engine: AnyEngine, new_door: type[Door]
+) -> None:
+    door = new_door()
+
+    class Slow(Actor):
+        async def on_stop(self) -> None:
+            self.own = await self.actor_ref.stop(block=False)
+            await door.wait()
+
+    class SlowThread(ThreadActor):
+        def on_stop(self) -> None:
+            door.block()
+
+    for kind in (Slow, SlowThread):
+        door = new_door()
+        async with engine() as e:
+            ref = await e.spawn(kind)
+            first = ref.stop(block=False)
+            await door.reached
+            second = ref.stop(block=False)
+            await e.settle()
+            assert not second.done
+            door.open()
+            assert (await first, await second) == (True, False)
+            assert ref.state == "dead"
+            assert await ref.stop(block=False) is False
+
+
+async def test_calling_oneself_is_refused_on_the_control_lane_too(
+    engine: AnyEngine, doer: AnyKind
+) -> None:
+    async def calls(actor: Any) -> None:
+        await actor.actor_ref.call("me", control=True)
+
+    async def calls_when_told_to_exit(actor: Any) -> None:
+        actor.exit("shutdown")
+        await actor.actor_ref.call("me")
+
+    async with engine() as e:
+        for handler in (calls, calls_when_told_to_exit):
+            ref = await e.spawn(doer)
+            with pytest.raises(CallingSelf):
+                await ref.call(handler)

@@ -354,3 +354,11 @@ def test_get_all_gives_one_deadline_to_all_together(monkeypatch: pytest.MonkeyPa
 def test_get_all_raises_the_first_exception_in_order() -> None:
     with pytest.raises(ValueError, match="broken"):
         get_all([settled(1), failed(BROKEN), failed(KeyError())])
+
+
+def test_a_get_that_has_timed_out_leaves_nothing_behind() -> None:
+    reply: Reply[None] = Reply()
+    for _ in range(3):
+        with pytest.raises(CallTimeout):
+            reply.get(timeout=0.0001)
+    assert not reply._waiters

@@ -184,3 +184,20 @@ async def test_who_closes_it_can_be_told() -> None:
         service = Service(office.system, "other", lambda: closed.append("now"))
         service.close()
         assert closed == ["now"]
+
+
+async def test_a_request_that_kills_its_provider_by_an_actor_dead_is_not_sent_again() -> None:
+    """What waited behind it is."""
+    async with Office() as office:
+        first, gate = office.open(), Gate()
+        error = ActorDead("poison")
+        office.service.tell(gate)
+        poison, queued = office.service.call(error), office.service.call("queued")
+        gate.open()
+        with pytest.raises(ActorDead, match="poison"):
+            await poison
+        assert not first.is_alive()
+        second = office.open()
+        assert await queued == "queued"
+        assert second.is_alive()
+        assert office.got == [gate, error, "queued"]

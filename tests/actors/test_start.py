@@ -244,3 +244,14 @@ async def test_a_start_function_has_the_same_limit(door: Door) -> None:
             await starting
         assert spawned[0].reason == KILLED
         assert clock.delays == []
+
+
+async def test_arguments_for_a_class_that_takes_none_are_refused_and_named(
+    engine: AnyEngine,
+) -> None:
+    class Plain(Actor):
+        pass
+
+    async with engine() as e:
+        with pytest.raises(StartFailed, match=r"Plain takes no arguments; given: 1, name="):
+            await e.spawn(Plain, 1, name="lost")

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from puckstream.actors.signals import KILLED, SHUTDOWN, Crash, Custom, Down
+from puckstream.actors.actor import Actor
+from puckstream.actors.inspector import Inspector
+from puckstream.actors.signals import KILLED, SHUTDOWN, Custom, Down
 from puckstream.errors import ActorDead
+from puckstream.node import Node
+from puckstream.supervision.child import child
 
 if TYPE_CHECKING:
     from tests.actors.conftest import Doer, Door, Engine
@@ -111,7 +115,7 @@ async def test_the_first_of_two_exit_signals_gives_the_reason(
         assert await ref.wait_stopped() == SHUTDOWN
 
 
-async def test_an_error_while_being_cancelled_is_the_reason_instead(
+async def test_an_error_while_being_cancelled_is_reported_and_the_signal_stays_the_reason(
     engine: type[Engine], doer: type[Doer], door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def handler(_actor: Any) -> None:
@@ -126,8 +130,83 @@ async def test_an_error_while_being_cancelled_is_the_reason_instead(
         ref.exit("boom")
         with pytest.raises(ZeroDivisionError):
             await answer
-        assert isinstance(await ref.wait_stopped(), Crash)
+        assert await ref.wait_stopped() == BOOM
         assert len(caplog.records) == 1
+
+
+async def test_what_a_handler_raises_after_it_was_told_to_exit_is_no_crash(
+    engine: type[Engine], kind: type[Doer], caplog: pytest.LogCaptureFixture
+) -> None:
+    def ends(actor: Any) -> None:
+        actor.exit("shutdown")
+        raise ZeroDivisionError
+
+    async with engine() as e:
+        for send in ("tell", "call"):
+            heard: list[Any] = []
+            ref = await e.spawn(kind, heard)
+            answer = getattr(ref, send)(ends)
+            if answer is not None:
+                with pytest.raises(ZeroDivisionError):
+                    await answer
+            assert await ref.wait_stopped() == SHUTDOWN
+            assert heard == [], "an untrapped exit runs no hook"
+        assert len(caplog.records) == 2
+
+
+async def test_a_transient_child_that_fails_while_it_is_shut_down_is_not_restarted(
+    door: Door,
+) -> None:
+    class Clumsy(Actor):
+        async def on_receive(self, message: Any) -> None:
+            try:
+                await door.wait()
+            finally:
+                raise ZeroDivisionError
+
+    async with Node() as node:
+        await node.start_child(child(Clumsy, id="clumsy", restart="transient"))
+        ref = (await node.app.which_child("clumsy")).ref
+        assert ref is not None
+        ref.tell("go")
+        await door.reached
+        ref.exit("shutdown")
+        assert await ref.wait_stopped() == SHUTDOWN
+        row = await node.app.which_child("clumsy")
+        assert (row.ref, row.restarts) == (None, 0)
+
+
+async def test_an_actor_that_was_suspended_by_request_is_not_dead_before_its_handler_has_ended(
+    engine: type[Engine], doer: type[Doer], new_door: type[Door]
+) -> None:
+    working, cleaning = new_door(), new_door()
+
+    async def work(_actor: Any) -> None:
+        try:
+            await working.wait()
+        finally:
+            await cleaning.wait()
+
+    async with engine() as e:
+        ref, other = await e.spawn(doer), await e.spawn(doer)
+        look = Inspector(ref)
+        await look.suspend()
+        ref.tell(work)
+        look.resume()
+        look.status()
+
+        def once_it_works(_actor: Any) -> None:
+            if ref.state == "waiting":
+                ref.exit("shutdown")
+            else:
+                other.tell(once_it_works)
+
+        other.tell(once_it_works)
+        await cleaning.reached
+        await e.settle()
+        assert ref.state == "exiting"
+        cleaning.open()
+        assert await ref.wait_stopped() == SHUTDOWN
 
 
 async def test_a_killed_actor_is_dead_at_once_and_a_zombie_until_its_handler_ends(

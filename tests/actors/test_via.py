@@ -270,3 +270,32 @@ def test_a_registry_serves_a_node_with_a_thread() -> None:
         assert rooms.via("lobby").ask("hello", timeout=10) == "hello"
         with rooms.lock("lobby"):
             assert rooms.count() == 1
+
+
+async def test_an_address_is_a_key_wherever_one_can_be_given(stage: Enter) -> None:
+    """S65: in its own registry, also when another one is asked."""
+    async with stage() as here:
+        lobby = here.rooms.via("lobby", 1)
+        ref = await here.node.start_child(child(Echo, name=lobby))
+        for registry in (here.rooms, here.node.registry):
+            assert registry.lookup(lobby) == ((ref, 1),)
+            assert registry.values(lobby, ref) == (1,)
+            assert registry.match(lobby, 1) == ((ref, 1),)
+            assert registry.count_match(lobby, 2) == 0
+            assert registry.dispatch(lobby, len) == 1
+            assert await registry.update_value(lobby, lambda _: 1, ref) == (1, 1)
+            assert registry.via(lobby) == lobby
+            async with here.rooms.lock("lobby"):
+                entering = asyncio.ensure_future(enter(registry.lock(lobby, timeout=1.0)))
+                await VirtualClock.settle()
+                here.clock.advance(1.0)
+                with pytest.raises(CallTimeout):
+                    await entering
+            await registry.unregister_match(lobby, 1, ref)
+            assert here.rooms.lookup("lobby") == ()
+            await here.rooms.register(lobby, ref)
+
+
+async def enter(lock: Any) -> None:
+    async with lock:
+        pytest.fail("locked")

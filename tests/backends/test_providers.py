@@ -96,3 +96,14 @@ def test_an_installed_package_declares_a_provider_by_an_entry_point() -> None:
         puck.Client("nobody:x")
     with pytest.raises(ImportError, match="nowhere"):
         puck.Client("gone:x")
+
+
+@pytest.mark.parametrize("said", ["openai:", "anthropic:", "ollama:", "openai-responses:"])
+def test_a_provider_without_a_model_is_refused_before_its_key_is_asked_for(said: str) -> None:
+    with pytest.raises(puck.InvalidOption, match=f"client='{said}' .*{said}MODEL"):
+        backend_named(said, {})
+
+
+def test_a_field_of_a_request_given_to_the_client_is_told_where_it_belongs() -> None:
+    with pytest.raises(puck.InvalidOption, match=r"temperature.*start_stream"):
+        backend_named("openai:m", {"api_key": "k", "temperature": 1})

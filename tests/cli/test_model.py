@@ -139,6 +139,15 @@ def test_an_option_that_cannot_work_is_one_line_and_exit_2(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_what_is_no_port_is_a_usage_error_that_names_it(port: str) -> None:
+    with model("--port", port) as process:
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert "argument --port" in err
+    assert port in err
+
+
 def test_a_port_that_is_taken_is_one_line_and_exit_1() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,

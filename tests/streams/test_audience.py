@@ -212,6 +212,28 @@ async def test_5_a_stream_that_has_ended_is_not_abandoned(stage: AnyStage, clock
         assert not node.pubsub._table.watchers
 
 
+async def test_5_a_collect_that_is_given_up_follows_no_longer(
+    stage: AnyStage, clock: Clock
+) -> None:
+    async with puck.Node(clock=clock) as node:
+        _, stream, _ = await abandonable(stage, node)
+        collected = stream.subscribe().collect()
+
+        async def wait() -> None:
+            await collected
+
+        for _ in range(2):
+            waiting = asyncio.create_task(wait())
+            await clock.elapse(60.0)
+            assert not stream.ended
+            waiting.cancel()
+            await clock.elapse(4.0)
+            assert not stream.ended
+        await clock.elapse(1.0)
+        assert (await stage.ended(stream)).reason == "abandoned"
+        assert [event.kind for event in await collected] == ["started", "cancelled"]
+
+
 async def test_a_grace_that_cannot_be_is_refused_by_name(stage: AnyStage, clock: Clock) -> None:
     wrong: Any
     async with puck.Node(clock=clock) as node:

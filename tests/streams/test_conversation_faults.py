@@ -337,7 +337,8 @@ async def test_a_closed_conversation_can_be_started_again(stage: AnyStage) -> No
         await stage.settle()
         assert said(conversation) == ["1", "a", "2", "b"]
         numbers = [event.seq for event in conversation.follow(after=0)._look().found]
-        assert numbers == [*range(1, 8)]
+        # Without the end of its first life, which is no end any more.
+        assert numbers == [1, 2, 3, 5, 6, 7]
 
 
 async def test_the_shutdown_of_the_node_closes_it_and_leaves_nobody_waiting(

@@ -407,3 +407,55 @@ async def test_events_can_be_sent_as_json_and_pickled(stage: AnyStage, clock: Cl
     messages = snapshot.to_dict("x")["snapshot"]["messages"]
     assert [message["content"] for message in messages] == said(conversation)
     assert "'1'" not in repr(snapshot)
+
+
+# ----------------------------------------------------------------------------- what could go wrong
+
+
+async def test_a_step_that_is_cancelled_loses_no_snapshot(stage: AnyStage) -> None:
+    conversation, _ = talk()
+    async with puck.Node() as node:
+        await conversation.start(node)
+        following = conversation.follow()
+        assert following._look().found[0].kind == "snapshot"  # and nobody took it
+        assert (await anext(following)).kind == "snapshot"
+
+
+async def test_the_end_of_a_former_life_is_not_told_in_the_next(stage: AnyStage) -> None:
+    conversation, _ = talk(("one",), ("two",))
+    seen: list[Any] = []
+    async with puck.Node() as node:
+        await conversation.start(node)
+        await (await conversation.submit("first")).wait()
+        await conversation.wait_idle()
+        await conversation.close()
+        await conversation.start(node)
+        following = conversation.follow(after=0)
+        await node.spawn(Follower, conversation, 0, seen)
+        await (await conversation.submit("second")).wait()
+        await conversation.wait_idle()
+        await conversation.close()
+        events = [event async for event in following]
+        await stage.settle()
+    exchange = ["answering", "turn", "turn"]
+    assert [event.kind for event in events] == [*exchange, *exchange, "closed"]
+    assert seen == events
+
+
+async def test_a_small_mailbox_loses_no_snapshot(stage: AnyStage) -> None:
+    conversation, _ = talk()
+    seen: list[Any] = []
+
+    class Small(Follower):
+        mailbox = puck.Bound(2, policy="drop_old")
+
+    async with puck.Node() as node:
+        await conversation.start(node)
+        small = await node.spawn(Small, conversation, "now", seen)
+        await conversation.unsubscribe(subscriber=small)
+        subscribed = conversation.subscribe(subscriber=small)
+        for _ in range(3):
+            small.tell(("puck_conversation", conversation.id, "noise"))
+        await subscribed
+        await stage.settle()
+    assert next(event for event in seen if event != "noise").kind == "snapshot"

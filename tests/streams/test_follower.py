@@ -166,3 +166,46 @@ async def test_what_is_no_function_is_refused(stage: AnyStage, clock: Clock) -> 
             stream.subscribe(coroutine, in_thread=True)
         with pytest.raises(puck.InvalidOption, match="backlog="):
             stream.subscribe(print, backlog=0)
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_a_function_that_starts_a_stream_goes_on_with_its_own(
+    stage: AnyStage, clock: Clock, *, in_thread: bool
+) -> None:
+    seen: list[Any] = []
+    async with puck.Node(clock=clock) as node:
+        feed = stage.Feed()
+        stream = await node.start_stream(feed.source)
+
+        def start(event: Any) -> None:
+            seen.append(event)
+            if event.kind == "started":
+                others.append(node.start_stream(letters))
+
+        others: list[Any] = []
+        ref = await stream.subscribe(start, in_thread=in_thread)
+        await stage.until(lambda: others)
+        other = await others[0]
+        await other.wait()
+        # Even one that is told of another stream does not take it for its own.
+        ref.tell(("puck_stream", other.id, await other.wait()))
+        ref.tell("odd")
+        feed("a")
+        feed.end()
+        await ref.wait_stopped()
+        assert [event.kind for event in seen] == ["started", "content", "done"]
+        assert await other.subscribers() == ()
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+@pytest.mark.parametrize("after", [5, "now"])
+async def test_a_function_that_comes_when_all_is_over_leaves_no_actor(
+    stage: AnyStage, clock: Clock, after: Any, *, in_thread: bool
+) -> None:
+    seen: list[Any] = []
+    async with puck.Node(clock=clock) as node:
+        stream = await node.start_stream(letters)
+        await stream.wait()
+        ref = await stream.subscribe(seen.append, after=after, in_thread=in_thread)
+        await ref.wait_stopped()
+        assert seen == []

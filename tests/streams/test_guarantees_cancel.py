@@ -286,7 +286,7 @@ async def test_4_a_stream_whose_supervisor_is_down_can_be_cancelled_before_it_ha
         feed = stage.Feed()
         stage.kill(node, "streams")
         starting = node.start_stream(feed.source, stream_id="s")
-        stream = puck.Stream(node._desk, node._shelf.get("s", 0.0).log)
+        stream = puck.Stream(node._desk, node._shelf.get("s", 0.0))
         audience = stage.Audience(node, stream)
         audience.reader()
         audience.actor_soon()

@@ -147,7 +147,7 @@ async def test_3_after_now_tails(stage: AnyStage, clock: Clock) -> None:
         assert seqs(seen) == [6, 7, 8]
 
 
-async def test_3_a_position_beyond_the_end_waits_for_what_is_new(
+async def test_3_behind_a_position_the_stream_never_reaches_there_is_only_its_end(
     stage: AnyStage, clock: Clock
 ) -> None:
     async with puck.Node(clock=clock) as node:
@@ -158,8 +158,12 @@ async def test_3_a_position_beyond_the_end_waits_for_what_is_new(
         feed("a")
         feed.end()
         await stream.wait()
+        assert seqs(await stage.events(stream, 100)) == [3]
+        assert seqs(await stream.subscribe(after=100).collect()) == [3]
+        await node.spawn(stage.Viewer, stream.id, 100, seen)
         await stage.until(lambda: len(seen) == 2)
-        assert seqs(seen) == [2, 3]
+        assert seqs(seen) == [3, 3]
+        assert await stage.events(stream, 3) == []
 
 
 async def test_3_subscribing_again_gives_one_copy(stage: AnyStage, clock: Clock) -> None:

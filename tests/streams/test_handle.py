@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,3 +79,41 @@ def test_the_end_of_a_stream_can_be_had_after_the_end_of_its_node() -> None:
         first = next(iter(stream.subscribe()))
     end: Any = stream.wait().get()
     assert (first.kind, end.kind, end.reason) == ("started", "cancelled", "shutdown")
+
+
+async def test_a_handle_cancels_its_own_run_and_never_another_of_its_id(
+    stage: AnyStage, clock: Clock
+) -> None:
+    async with puck.Node(clock=clock) as node:
+        done, replaced, running = (stage.Feed() for _ in range(3))
+        first = await node.start_stream(done.source, stream_id="s")
+        done.end()
+        await first.wait()
+        second = await node.start_stream(replaced.source, stream_id="s")
+        third = await node.start_stream(running.source, stream_id="s", if_running="replace")
+        assert await first.cancel(wait=True) == "already_done"
+        assert await second.cancel(wait=True) == "already_cancelled"
+        assert replaced.stopped()
+        assert not third.ended
+        assert await third.cancel() == "cancelled"
+        # Nor one that is still to come.
+        assert await first.cancel() == "already_done"
+        fourth = await node.start_stream(letter, stream_id="s")
+        assert (await fourth.result()).content == "a"
+
+
+async def letter(emit: Any) -> None:
+    emit("a")
+
+
+async def test_a_failure_read_again_and_again_does_not_grow(stage: AnyStage, clock: Clock) -> None:
+    depths: set[int] = set()
+    async with puck.Node(clock=clock) as node:
+        feed = stage.Feed()
+        stream = await node.start_stream(feed.source)
+        feed(puck.StreamError("overloaded", "try later"))
+        for _ in range(5):
+            with pytest.raises(puck.StreamError) as raised:
+                await stream.result()
+            depths.add(len(list(traceback.walk_tb(raised.value.__traceback__))))
+    assert len(depths) == 1

@@ -98,6 +98,15 @@ def test_no_line_remembers_who_has_gone() -> None:
     assert slots._gates == {}
 
 
+def test_nothing_is_remembered_of_a_client_refused_by_the_node() -> None:
+    slots = Slots(Limits(1))
+    slots.ticket(None, None)
+    for number in range(50):
+        with pytest.raises(puck.TooManyStreams, match="the node"):
+            slots.ticket(number, Limits(5))
+    assert slots._gates == {}
+
+
 def test_a_ticket_may_change_its_client_and_keeps_its_place_on_the_node() -> None:
     slots = Slots(Limits(4, queue=5))
     moving, there = slots.ticket("a", Limits(1)), slots.ticket("b", Limits(1, queue=1))

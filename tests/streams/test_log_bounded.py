@@ -9,7 +9,7 @@ from typing import Any
 from puckstream.backends.base import Chunk
 from puckstream.errors import StreamError
 from puckstream.streams.context import Context
-from puckstream.streams.events import SkippedEvent, StartInfo, StreamEvent
+from puckstream.streams.events import RetryInfo, SkippedEvent, StartInfo, StreamEvent
 from puckstream.streams.log import Log
 
 
@@ -136,3 +136,18 @@ def test_readers_near_the_end_do_not_notice_that_the_oldest_are_dropped() -> Non
             position = log.last_seq
     assert [event.seq for event in seen] == list(range(1, 2992))
     assert {event.kind for event in seen} == {"content"}
+
+
+def test_what_was_skipped_says_whether_it_made_the_text_before_void() -> None:
+    log = log_of("old", max_bytes=2000)
+    reason = StreamError(kind="server", message="no")
+    log.retry(RetryInfo(2, 0.0, reason, reset=True), 1.0)
+    for _ in range(200):
+        log.add(Chunk("raw", "z" * 100), 1.0)
+    log.add(Chunk("content", "new"), 1.0)
+    first, after = log.read(0)[0], log.read(3)[0]
+    assert isinstance(first, SkippedEvent)
+    assert isinstance(after, SkippedEvent)
+    assert (first.reset, after.reset) == (True, False)
+    assert pickle.loads(pickle.dumps(first)).reset
+    assert [log.text_length(seq) for seq in (1, log.last_seq - 1, log.last_seq)] == [0, 0, 3]

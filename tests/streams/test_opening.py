@@ -124,6 +124,29 @@ async def test_10_a_stream_at_the_limit_is_replaced_in_its_own_place(
         assert (await new.result()).content == "well"
 
 
+async def test_10_a_stream_that_is_replaced_leaves_its_place_to_the_next_and_not_to_the_line(
+    stage: AnyStage, clock: Clock
+) -> None:
+    async with puck.Node(clock=clock, limits=puck.Limits(1, queue=1)) as node:
+        running, second, third, waiting = (stage.Feed() for _ in range(4))
+        await node.start_stream(running.source, stream_id="s")
+        await stage.until(running.started)
+        queued = await node.start_stream(waiting.source)
+        # The second one is replaced before it has come to its place.
+        starts = [
+            node.start_stream(feed.source, stream_id="s", if_running="replace")
+            for feed in (second, third)
+        ]
+        last = (await starts[0], await starts[1])[1]
+        await stage.until(third.started)
+        assert (await queued.snapshot()).status == "queued"
+        assert waiting.runs == 0
+        third.end()
+        assert (await stage.ended(last)).kind == "done"
+        await stage.until(waiting.started)
+        waiting.end()
+
+
 async def test_10_an_actor_whose_start_is_refused_keeps_its_subscription(
     stage: AnyStage, clock: Clock
 ) -> None:

@@ -85,3 +85,19 @@ def test_a_thread_follows_progress() -> None:
     with puck.Node() as node:
         stream = node.start_stream(source).get()
         assert list(stream.progress())[-1].status == "done"
+
+
+async def test_a_step_that_is_cancelled_loses_no_report(stage: AnyStage, clock: Clock) -> None:
+    async with puck.Node(clock=clock) as node:
+        feed = stage.Feed()
+        stream = await node.start_stream(feed.source)
+        reports = stream.progress()
+        await anext(reports)
+        step = asyncio.ensure_future(anext(reports))
+        await stage.settle()
+        # In the very turn in which its report comes.
+        stream.wait()._when_done(step.cancel)
+        feed.end()
+        await stage.until(step.done)
+        assert step.cancelled()
+        assert [report.status async for report in reports] == ["done"]

@@ -267,3 +267,54 @@ async def test_a_client_sends_system_prompt_context_and_prompt(
     assert done.response.usage == puck.Usage(3, 1)
     assert [turn["content"] for turn in done.context] == ["one", "two", "three", "well"]
     assert len(context) == 2
+
+
+class Tagged(puck.Chunk):
+    """A chunk of a user's own class."""
+
+
+class Own:
+    """A backend that yields what it is given."""
+
+    provider, model = "own", "m"
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+
+    @asynccontextmanager
+    async def open(self, request: Any, resources: Any) -> AsyncGenerator[Any]:
+        del request, resources
+
+        async def chunks() -> AsyncIterator[Any]:
+            for item in self.items:
+                yield item
+            yield puck.Chunk("finish", "", {"finish_reason": "stop"})
+
+        yield chunks()
+
+
+async def test_a_backend_may_yield_text_and_chunks_of_its_own_class(clock: Clock) -> None:
+    async with puck.Node(clock=clock) as node:
+        client = puck.Client(Own("a", Tagged("content", "b"), puck.Chunk("content", "c")))
+        assert (await (await node.start_stream(client, "hello")).result()).content == "abc"
+
+
+@pytest.mark.parametrize("item", [None, 1, ("content", "x", {}), b"x"])
+async def test_what_else_a_backend_yields_is_an_error_and_not_lost(clock: Clock, item: Any) -> None:
+    async with puck.Node(clock=clock) as node:
+        stream = await node.start_stream(puck.Client(Own("a", item)), "hello")
+        end: Any = await stream.wait()
+        assert (end.kind, end.reason.kind, end.content) == ("error", "protocol", "a")
+        assert f"the stream's backend emitted {type(item).__name__}" in str(end.reason)
+
+
+async def test_the_input_tokens_a_provider_does_not_count_are_estimated(clock: Clock) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "x" * 4000}}
+    prompt: list[dict[str, Any]] = [{"type": "text", "text": "x" * 30}, image]
+    async with puck.Node(clock=clock) as node:
+        client = puck.Client(Own("well"), system_prompt="y" * 8)
+        context = puck.Context().user("z").assistant("z")
+        stream = await node.start_stream(client, prompt, context)
+        assert (await stream.result()).usage == puck.Usage(10, 1, 0, estimated=True)
+        function = await node.start_stream(coroutine)
+        assert (await function.result()).usage.input is None

@@ -432,3 +432,34 @@ async def test_collect_brings_everything_that_is_left_at_the_end(
         closed.close()
         assert await closed.collect() == []
     assert kinds(await stream.subscribe().collect()) == ALL  # after the node's end, too
+
+
+async def test_the_text_of_a_structure_whose_partials_are_gone_comes_once() -> None:
+    async with puck.Node(log_bytes=4000) as node:
+
+        async def source(emit: Any) -> None:
+            for number in range(100):
+                emit(puck.Chunk("content", {"n": number, "pad": "y" * 200}))
+
+        stream = await node.start_stream(source)
+        (whole,) = [piece async for piece in stream.subscribe().text()]
+        assert whole == (await stream.result()).text
+
+
+async def test_the_text_from_now_on_has_nothing_of_before_even_if_it_is_gone() -> None:
+    async with puck.Node(log_bytes=4000) as node:
+        went_on = asyncio.Event()
+
+        async def source(emit: Any) -> None:
+            emit("old")
+            await went_on.wait()
+            for _ in range(100):
+                emit(puck.Chunk("raw", "z" * 100))
+                emit("n")
+
+        stream = await node.start_stream(source)
+        await anext(stream.subscribe(after=1))
+        text = stream.subscribe(after="now").text()
+        went_on.set()
+        await stream.wait()
+        assert "".join([piece async for piece in text]) == "n" * 100

@@ -223,3 +223,10 @@ async def test_a_dynamic_child_whose_name_is_taken_does_not_start(stage: Any, sl
             await supervisor.start_child(child(taken_later if slow else taken))
         assert raised.value.holder is holder
         assert await supervisor.which_children() == ()
+
+
+@pytest.mark.parametrize("kind", [puck.Supervisor, puck.DynamicSupervisor])
+def test_a_supervisor_with_a_bounded_mailbox_is_refused_where_it_is_written(kind: Any) -> None:
+    """Its ref would lose the calls that only a supervisor's has."""
+    with pytest.raises(InvalidOption, match=r"Pool\.mailbox=Bound.*has no bound"):
+        type("Pool", (kind,), {"mailbox": puck.Bound(100)})
