@@ -11,82 +11,10 @@ from puckstream.actors.signals import Custom
 from puckstream.errors import ActorDead
 
 if TYPE_CHECKING:
-    from tests.actors.conftest import Doer, Door, Engine
+    from tests.actors.conftest import Doer, Engine
 
     AnyEngine = type[Engine]
     AnyKind = type[Doer]
-
-
-async def test_a_handler_that_does_not_suspend_costs_no_task_and_no_turn_of_the_loop(
-    engine: AnyEngine, doer: AnyKind
-) -> None:
-    async def answer(_actor: Doer) -> str:
-        return "at once"
-
-    async with engine() as e:
-        ref = await e.spawn(doer)
-        assert ref.call(answer).get() == "at once"
-        spare = e.system.driver._spare
-        for _ in range(100):
-            assert ref.call(answer).get() == "at once"
-        assert e.system.driver._spare is spare
-        assert len(asyncio.all_tasks()) == 2
-
-
-async def test_an_actor_handles_one_message_at_a_time_also_across_awaits(
-    engine: AnyEngine, doer: AnyKind
-) -> None:
-    steps: list[Any] = []
-
-    def act(number: int) -> Any:
-        async def run(_actor: Doer) -> None:
-            steps.append((number, "begins"))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            steps.append((number, "ends"))
-
-        return run
-
-    async with engine() as e:
-        ref = await e.spawn(doer)
-        replies = [ref.call(act(number)) for number in range(3)]
-        for reply in replies:
-            await reply
-        assert steps == [(number, step) for number in range(3) for step in ("begins", "ends")]
-
-
-async def test_other_actors_run_while_one_is_suspended(
-    engine: AnyEngine, doer: AnyKind, door: Door
-) -> None:
-    async with engine() as e:
-        one, other = await e.spawn(doer), await e.spawn(doer)
-        held = one.call(door.hold)
-        await door.reached
-        assert await other.call("fine") == "fine"
-        door.open()
-        await held
-
-
-@pytest.mark.parametrize("suspends", [False, True])
-async def test_a_handler_has_one_current_task_from_its_first_line_to_its_last(
-    engine: AnyEngine, doer: AnyKind, suspends: bool
-) -> None:
-    async def look(_actor: Doer) -> list[Any]:
-        seen = [asyncio.current_task()]
-        if suspends:
-            await asyncio.sleep(0)
-            seen.append(asyncio.current_task())
-        await asyncio.sleep(0) if suspends else None
-        return [*seen, asyncio.current_task()]
-
-    async with engine() as e:
-        ref = await e.spawn(doer)
-        mine = asyncio.current_task()
-        seen = await ref.call(look)
-        assert len(set(seen)) == 1
-        assert isinstance(seen[0], asyncio.Task)
-        assert seen[0] is not mine
-        assert asyncio.current_task() is mine
 
 
 async def test_a_nested_call_has_a_current_task_of_its_own(
