@@ -30,6 +30,7 @@ from typing import Self
 from puckstream.errors import InvalidOption
 from puckstream.testing.builtin_scripts import BUILTIN_SCRIPTS
 from puckstream.testing.chat_dialect import ChatDialect
+from puckstream.testing.conditions import Conditions
 from puckstream.testing.connection import Connection, Incoming
 from puckstream.testing.dialect import BadRequest, Dialect
 from puckstream.testing.exchange import Exchange
@@ -93,7 +94,7 @@ class ModelServer:
         self._connections: dict[Connection, None] = {}
         self._connection_numbers = itertools.count(1)
         self._request_numbers = itertools.count(1)
-        self._watches: list[tuple[Callable[[], object], asyncio.Future[None]]] = []
+        self._conditions = Conditions()
         self._server: asyncio.Server | None = None
         self._stopping = False
 
@@ -154,7 +155,7 @@ class ModelServer:
 
     async def wait_record(self, predicate: Callable[[Record], bool]) -> Record:
         """Return the first record of which ``predicate`` holds, now or as soon as one does."""
-        await self._until(lambda: any(map(predicate, self.records)))
+        await self._conditions.until(lambda: any(map(predicate, self.records)))
         return next(filter(predicate, self.records))
 
     async def wait_closed(self, request: str) -> Record:
@@ -165,33 +166,17 @@ class ModelServer:
 
     async def wait_connections(self, count: int) -> None:
         """Return when exactly ``count`` connections are open."""
-        await self._until(lambda: len(self._connections) == count)
-
-    async def _until(self, condition: Callable[[], object]) -> None:
-        if condition():
-            return
-        met: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        watch = (condition, met)
-        self._watches.append(watch)
-        try:
-            await met
-        finally:
-            self._watches.remove(watch)
-
-    def _changed(self) -> None:
-        for condition, met in self._watches:
-            if not met.done() and condition():
-                met.set_result(None)
+        await self._conditions.until(lambda: len(self._connections) == count)
 
     def _connected(self) -> Connection:
         connection = Connection(next(self._connection_numbers), self._handle, self._lost)
         self._connections[connection] = None
-        self._changed()
+        self._conditions.changed()
         return connection
 
     def _lost(self, connection: Connection) -> None:
         del self._connections[connection]
-        self._changed()
+        self._conditions.changed()
 
     async def _handle(self, connection: Connection, incoming: Incoming) -> None:
         """Answer one request of any path."""
@@ -237,17 +222,17 @@ class ModelServer:
             script=script,
             connection=connection,
             gate=self._gate,
-            on_change=self._changed,
+            on_change=self._conditions.changed,
         )
         self._exchanges.append(exchange)
-        self._changed()
+        self._conditions.changed()
         try:
             exchange.end(await exchange.play())
         except asyncio.CancelledError:
             exchange.end("shutdown" if self._stopping else "client_closed")
             raise
         finally:
-            self._changed()
+            self._conditions.changed()
             if self._on_record is not None:
                 self._on_record(exchange.record())
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Literal, Self
 
+from puckstream.testing.conditions import Conditions
 from puckstream.testing.connection import Connection, Incoming
 
 __all__ = ["Upstream"]
@@ -52,7 +53,7 @@ class Upstream:
         """What was asked, in order."""
         self._numbers = itertools.count(1)
         self._connections: dict[Connection, None] = {}
-        self._watches: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._conditions = Conditions()
         self._server: asyncio.Server | None = None
         self._port = 0
 
@@ -82,41 +83,25 @@ class Upstream:
 
     async def wait_requests(self, count: int) -> None:
         """Return when at least ``count`` requests have come."""
-        await self._until(lambda: len(self.requests) >= count)
+        await self._conditions.until(lambda: len(self.requests) >= count)
 
     async def wait_connections(self, count: int) -> None:
         """Return when exactly ``count`` connections are open."""
-        await self._until(lambda: len(self._connections) == count)
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        if condition():
-            return
-        met: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        watch = (condition, met)
-        self._watches.append(watch)
-        try:
-            await met
-        finally:
-            self._watches.remove(watch)
-
-    def _changed(self) -> None:
-        for condition, met in self._watches:
-            if not met.done() and condition():
-                met.set_result(None)
+        await self._conditions.until(lambda: len(self._connections) == count)
 
     def _connected(self) -> Connection:
         connection = Connection(next(self._numbers), self._answer, self._lost)
         self._connections[connection] = None
-        self._changed()
+        self._conditions.changed()
         return connection
 
     def _lost(self, connection: Connection) -> None:
         del self._connections[connection]
-        self._changed()
+        self._conditions.changed()
 
     async def _answer(self, connection: Connection, incoming: Incoming) -> None:
         self.requests.append(incoming)
-        self._changed()
+        self._conditions.changed()
         if self.head:
             await connection.head(self.status, {"content-type": self.media, **self.headers})
             size = self.piece or len(self.body) or 1
